@@ -82,6 +82,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A tool's schema is not valid JSON Schema 2020-12."""
     ERROR_REASON_ROUTE_NOT_FOUND: _ErrorReason.ValueType  # 28
     """No such route. Sent by the gateway only."""
+    ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 29
+    """The path exists, but not with this method; the Allow header lists its methods. Sent by the
+    gateway only.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of an error, carried in `google.rpc.ErrorInfo.reason`
@@ -148,4 +152,8 @@ ERROR_REASON_SCHEMA_INVALID: ErrorReason.ValueType  # 27
 """A tool's schema is not valid JSON Schema 2020-12."""
 ERROR_REASON_ROUTE_NOT_FOUND: ErrorReason.ValueType  # 28
 """No such route. Sent by the gateway only."""
+ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 29
+"""The path exists, but not with this method; the Allow header lists its methods. Sent by the
+gateway only.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

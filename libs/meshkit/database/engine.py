@@ -1,0 +1,131 @@
+"""A pool of connections, and transactions as functions."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import structlog
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from meshkit.database.metrics import observe_pool
+from meshkit.errors import Unavailable
+from meshkit.settings import DatabaseSettings
+
+log = structlog.get_logger()
+Result = TypeVar("Result")
+Work = Callable[[AsyncConnection], Awaitable[Result]]
+"""What is done in a transaction. It may run more than once, so it touches only the database."""
+
+_SERIALIZATION_FAILURE: Final = "40001"
+_DEADLOCK: Final = "40P01"
+_ATTEMPTS = 4
+
+
+class Database:
+    """One service's database."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self.url: URL = make_url(settings.url.get_secret_value())
+        self._engine = _engine(self.url, settings)
+
+    async def transaction(self, work: Work[Result]) -> Result:
+        """Run `work` in one transaction and return what it returns, after the commit.
+
+        A deadlock or serialization failure runs it again. Once the commit is under
+        way, a cancellation of the caller waits for it.
+
+        Raises:
+            Unavailable: The database can't be reached, or no connection is free.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._once(work)
+            except DBAPIError as error:
+                if _sqlstate(error) in (_SERIALIZATION_FAILURE, _DEADLOCK) and attempt < _ATTEMPTS:
+                    # Two transactions that met once must not meet again in step.
+                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter
+                    continue
+                raise _translated(error) from error
+            except (OSError, PoolTimeout) as error:
+                raise _away() from error
+        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    async def ping(self) -> None:
+        """Raise Unavailable if the database doesn't answer."""
+        await self.transaction(lambda connection: connection.execute(text("SELECT 1")))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+    async def _once(self, work: Work[Result]) -> Result:
+        async with self._engine.connect() as connection:
+            async with connection.begin() as transaction:
+                result = await work(connection)
+                await _to_the_end(transaction.commit())
+            return result
+
+
+async def _to_the_end(awaitable: Awaitable[None]) -> None:
+    """Await to the end even if cancelled meanwhile; then the cancellation goes on."""
+    task = asyncio.ensure_future(awaitable)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=settings.pool_size,
+        max_overflow=settings.max_overflow,
+        pool_timeout=settings.pool_timeout,
+        pool_recycle=int(settings.pool_recycle),
+        pool_pre_ping=settings.pool_pre_ping,
+        hide_parameters=True,
+        connect_args={
+            "server_settings": {
+                "application_name": "agentmesh",
+                "timezone": "UTC",
+                "statement_timeout": _milliseconds(settings.statement_timeout),
+                "idle_in_transaction_session_timeout": _milliseconds(
+                    settings.idle_in_transaction_timeout
+                ),
+            }
+        },
+    )
+    observe_pool(engine)
+    return engine
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _translated(error: DBAPIError) -> Exception:
+    unreachable = isinstance(error, OperationalError | InterfaceError)
+    if unreachable or error.connection_invalidated or _sqlstate(error)[:2] in ("08", "57", "53"):
+        return _away()
+    return error
+
+
+def _away() -> Unavailable:
+    return Unavailable("The database can't be reached now. Try again.", retry_after=1.0)
+
+
+def constraint_of(error: DBAPIError) -> str:
+    """Return the name of the constraint that a statement broke, or an empty string."""
+    cause: Any = getattr(error.orig, "__cause__", None)
+    return str(getattr(cause, "constraint_name", None) or "")

@@ -1,0 +1,130 @@
+"""Runs interceptors around a call, whichever of the four RPC shapes it has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import Message
+from grpc import aio
+
+from meshkit.security.principal import Principal
+
+Context = aio.ServicerContext[Any, Any]
+"""The context of a handler, whatever its messages."""
+
+INFRASTRUCTURE: Final = ("/grpc.health.v1.", "/grpc.reflection.")
+"""Services of gRPC itself, which are served without the chain."""
+
+
+@dataclass(slots=True, weakref_slot=True)
+class Call:
+    """One call, as the interceptors see it.
+
+    Attributes:
+        method: `/package.Service/Method`.
+        context: gRPC's side of the call.
+        metadata: What the caller sent along, text values only.
+        streaming: Whether either side streams.
+        request_id: Id under which logs and errors speak of the call.
+        principal: The caller, once authenticated.
+    """
+
+    method: str
+    context: Context
+    metadata: dict[str, str]
+    streaming: bool
+    request_id: str = ""
+    principal: Principal | None = None
+
+
+class Interceptor:
+    """Something that happens around a call and, if it likes, to each request message."""
+
+    def around(self, call: Call) -> AbstractAsyncContextManager[None]:
+        """Return what is entered before the handler and left after it."""
+        raise NotImplementedError  # pragma: no cover - every interceptor has its own
+
+    def check(self, call: Call, message: Message) -> None:
+        """Look at one request message; raise a DomainError to refuse it."""
+
+
+@dataclass
+class Chain(aio.ServerInterceptor):
+    """The interceptors of a server, the first outermost."""
+
+    interceptors: Sequence[Interceptor]
+    _wrapped: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _checks(self) -> list[Callable[[Call, Message], None]]:
+        return [
+            each.check for each in self.interceptors if type(each).check is not Interceptor.check
+        ]
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Wrap the method's handler, once for the life of the server."""
+        method = handler_call_details.method
+        if method.startswith(INFRASTRUCTURE):
+            return await continuation(handler_call_details)
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: Any) -> Any:
+        inner = (
+            handler.unary_unary
+            or handler.unary_stream
+            or handler.stream_unary
+            or handler.stream_stream
+        )
+        streaming = handler.request_streaming or handler.response_streaming
+
+        async def behavior(request: Any, context: Context) -> Any:
+            call = Call(method, context, _text_metadata(context), streaming)
+            async with AsyncExitStack() as entered:
+                for interceptor in self.interceptors:
+                    await entered.enter_async_context(interceptor.around(call))
+                if handler.request_streaming:
+                    request = self._checked(call, request)
+                else:
+                    self._check(call, request)
+                if not handler.response_streaming:
+                    return await inner(request, context)
+                await _send_all(inner(request, context), context)
+                return None
+
+        make = getattr(
+            grpc,
+            f"{'stream' if handler.request_streaming else 'unary'}_"
+            f"{'stream' if handler.response_streaming else 'unary'}_rpc_method_handler",
+        )
+        return make(behavior, handler.request_deserializer, handler.response_serializer)
+
+    def _check(self, call: Call, message: Message) -> None:
+        for check in self._checks:
+            check(call, message)
+
+    async def _checked(self, call: Call, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for message in messages:
+            self._check(call, message)
+            yield message
+
+
+async def _send_all(responses: Any, context: Context) -> None:
+    async with aclosing(responses):
+        async for response in responses:
+            await context.write(response)
+
+
+def _text_metadata(context: Context) -> dict[str, str]:
+    pairs = context.invocation_metadata() or ()
+    return {key: value for key, value in pairs if isinstance(value, str)}

@@ -1,0 +1,56 @@
+"""Turns what inner code raises into a status. The only place that aborts a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import grpc
+import structlog
+from grpc import aio
+
+from meshkit.errors import DomainError
+from meshkit.interceptors.chain import Call, Interceptor
+from meshkit.statuses import CODES, DETAILS_KEY, from_rpc_error, to_status
+
+log = structlog.get_logger()
+
+
+class Errors(Interceptor):
+    """Sends domain errors with their details, and hides everything else.
+
+    An unexpected error is logged whole and answered as INTERNAL with nothing but
+    the request id to quote.
+    """
+
+    @asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        """Catch what the call raises and abort with its status."""
+        try:
+            yield
+        except DomainError as error:
+            if error.__cause__ is not None:
+                log.info("refused", reason=error.reason, cause=repr(error.__cause__))
+            await _abort(call, error)
+        except (asyncio.CancelledError, aio.AbortError):
+            raise
+        except aio.AioRpcError as error:
+            log.warning("peer failed", code=error.code().name, details=error.details())
+            await _abort(call, from_rpc_error(error))
+        except Exception:
+            log.exception("unexpected error", method=call.method)
+            await _abort(call, _internal(call))
+
+
+def _internal(call: Call) -> DomainError:
+    return DomainError(f"Something went wrong inside; quote request id {call.request_id}.")
+
+
+async def _abort(call: Call, error: DomainError) -> NoReturn:
+    status = to_status(error, call.request_id)
+    code: grpc.StatusCode = CODES[error.kind]
+    details = ((DETAILS_KEY, status.SerializeToString()),)
+    await call.context.abort(code, error.message, details)
+    raise AssertionError("abort always raises")  # pragma: no cover

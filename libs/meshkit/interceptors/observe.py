@@ -1,0 +1,73 @@
+"""Counts, times and logs each call by its final status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import grpc
+import structlog
+
+from meshkit.interceptors.chain import Call, Interceptor
+from meshkit.telemetry.metrics import CALL_SECONDS, CALLS, CALLS_RUNNING
+
+log = structlog.get_logger()
+
+SERVER_FAULTS: Final = {
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DATA_LOSS,
+}
+
+
+class Observe(Interceptor):
+    """Keeps the figures of calls and writes a log line for each.
+
+    Failures of the server are warnings; calls that went as they should are logged
+    only if `log_calls` is set.
+    """
+
+    def __init__(self, *, log_calls: bool) -> None:
+        self._log_calls = log_calls
+
+    @asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        """Measure from the outermost place that has a request id."""
+        started = time.perf_counter()
+        running = CALLS_RUNNING.labels(call.method)
+        running.inc()
+        try:
+            yield
+        finally:
+            running.dec()
+            self._record(call, time.perf_counter() - started)
+
+    def _record(self, call: Call, seconds: float) -> None:
+        code = _final_code(call)
+        CALLS.labels(call.method, code.name).inc()
+        CALL_SECONDS.labels(call.method).observe(seconds)
+        subject = call.principal.subject if call.principal else None
+        facts = {
+            "method": call.method,
+            "code": code.name,
+            "milliseconds": round(seconds * 1000, 3),
+            "subject": subject,
+            "tenant": call.principal.tenant if call.principal else None,
+        }
+        if code in SERVER_FAULTS:
+            log.warning("call", **facts)
+        elif self._log_calls:
+            log.info("call", **facts)
+
+
+def _final_code(call: Call) -> grpc.StatusCode:
+    if call.context.cancelled():
+        return grpc.StatusCode.CANCELLED
+    code: object = call.context.code()
+    if isinstance(code, grpc.StatusCode):
+        return code
+    # The cython context keeps an aborted code as a number, and none for success.
+    return next((each for each in grpc.StatusCode if each.value[0] == code), grpc.StatusCode.OK)

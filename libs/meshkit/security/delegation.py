@@ -1,0 +1,42 @@
+"""How a service says for whom it calls another.
+
+A service calls with its own token and names the caller it acts for in metadata.
+The names count only if the token holds `mesh:delegate`; the gateway strips them
+from whatever comes in from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from meshkit.errors import PermissionDenied
+from meshkit.security.principal import Principal
+
+PERMISSION: Final = "mesh:delegate"
+SUBJECT_KEY: Final = "x-agentmesh-subject"
+TENANT_KEY: Final = "x-agentmesh-tenant"
+
+
+def delegated(principal: Principal, metadata: Mapping[str, str]) -> Principal:
+    """Return the caller that `principal` acts for, or `principal` if it names none.
+
+    Raises:
+        PermissionDenied: It names one but may not act for others.
+    """
+    tenant = metadata.get(TENANT_KEY)
+    if tenant is None:
+        return principal
+    if not principal.may(PERMISSION):
+        raise PermissionDenied(
+            f"This credential may not act for others: it lacks {PERMISSION}.",
+            metadata={"permission": PERMISSION},
+        )
+    subject = metadata.get(SUBJECT_KEY, principal.subject)
+    return replace(principal, subject=subject, tenant=tenant, actor=principal.subject)
+
+
+def delegation_metadata(principal: Principal) -> list[tuple[str, str]]:
+    """Return the metadata that names `principal` as the caller acted for."""
+    return [(SUBJECT_KEY, principal.subject), (TENANT_KEY, principal.tenant)]

@@ -1,0 +1,69 @@
+"""The caller of the current call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+
+from meshkit.security.permissions import allows
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a credential speaks for.
+
+    Attributes:
+        subject: Stable name of the caller, for example `key:<id>` or `service:task`.
+        tenant: Tenant that the caller is confined to.
+        permissions: What it may do, as `noun:verb`, `*` for any noun or verb.
+        expires_at: When the credential stops working, if it does.
+        actor: Service that acts for the caller, if one does.
+    """
+
+    subject: str
+    tenant: str
+    permissions: tuple[str, ...]
+    expires_at: datetime | None = None
+    actor: str | None = None
+
+    def may(self, permission: str) -> bool:
+        """Tell whether one of the permissions held allows `permission`."""
+        return allows(self.permissions, permission)
+
+
+_current: ContextVar[Principal | None] = ContextVar("principal", default=None)
+
+
+def current_principal() -> Principal:
+    """Return the caller of the call being served.
+
+    Raises:
+        LookupError: Outside a call, or in a public one.
+    """
+    principal = _current.get()
+    if principal is None:
+        raise LookupError("no caller: this is not an authenticated call")
+    return principal
+
+
+def current_or_none() -> Principal | None:
+    """Return the caller of the call being served, or None outside one."""
+    return _current.get()
+
+
+def set_current(principal: Principal | None) -> None:
+    """Make `principal` the caller for the rest of this task's context."""
+    _current.set(principal)
+
+
+@contextmanager
+def acting_for(principal: Principal) -> Iterator[None]:
+    """Make `principal` the caller within the block, for work outside a call."""
+    token = _current.set(principal)
+    try:
+        yield
+    finally:
+        _current.reset(token)

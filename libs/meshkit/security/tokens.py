@@ -1,0 +1,136 @@
+"""Local verification of access tokens (RFC 8725, RFC 9068) with cached public keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from meshkit.clock import Clock, SystemClock
+from meshkit.errors import DomainError, Unauthenticated, Unavailable
+from meshkit.security.principal import Principal
+
+ALGORITHM: Final = "EdDSA"
+TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - the `typ` of a token, not one
+REQUIRED_CLAIMS: Final = ["iss", "aud", "exp", "iat", "sub", "tenant", "scope"]
+
+KeySource = Callable[[], Awaitable[Mapping[str, Ed25519PublicKey]]]
+"""Fetches the public keys by key id."""
+
+
+class PublicKeys:
+    """Keeps the public keys that a source gives.
+
+    Keys are fetched anew when they are old or when a token names an unknown one,
+    at most once in `refetch_seconds`. While the source is away, the keys known go
+    on being used.
+    """
+
+    def __init__(
+        self,
+        source: KeySource,
+        *,
+        clock: Clock | None = None,
+        max_age_seconds: float = 300.0,
+        refetch_seconds: float = 5.0,
+    ) -> None:
+        self._source = source
+        self._clock = clock or SystemClock()
+        self._max_age = max_age_seconds
+        self._refetch = refetch_seconds
+        self._keys: Mapping[str, Ed25519PublicKey] = {}
+        self._fetched_at: float | None = None
+        self._tried_at: float | None = None
+        self._lock = asyncio.Lock()
+
+    async def get(self, key_id: str) -> Ed25519PublicKey | None:
+        """Return the key of this id, or None if the source doesn't publish it.
+
+        Raises:
+            Unavailable: No keys could ever be fetched.
+        """
+        if self._is_old() or key_id not in self._keys:
+            await self._fetch()
+        return self._keys.get(key_id)
+
+    def _is_old(self) -> bool:
+        return self._fetched_at is None or (
+            self._clock.monotonic() - self._fetched_at > self._max_age
+        )
+
+    async def _fetch(self) -> None:
+        async with self._lock:
+            now = self._clock.monotonic()
+            known = self._fetched_at is not None
+            if known and self._tried_at is not None and now - self._tried_at < self._refetch:
+                return
+            self._tried_at = now
+            try:
+                self._keys = await self._source()
+            except DomainError as error:
+                if not known:
+                    raise Unavailable(
+                        "Credentials can't be checked now: the auth service is away. Try again.",
+                        retry_after=1.0,
+                    ) from error
+                return
+            self._fetched_at = now
+
+
+class TokenVerifier:
+    """Verifies access tokens: algorithm pinned, issuer, audience, type and expiry checked."""
+
+    def __init__(self, keys: PublicKeys, *, issuer: str, audience: str) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+
+    async def verify(self, credential: str) -> Principal:
+        """Return whom the token speaks for.
+
+        Raises:
+            Unauthenticated: The token is malformed, expired, or not for this mesh.
+            Unavailable: No public keys are known yet.
+        """
+        key = await self._keys.get(self._key_id(credential))
+        if key is None:
+            raise _invalid()
+        try:
+            claims = jwt.decode(
+                credential,
+                key,
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                audience=self._audience,
+                options={"require": REQUIRED_CLAIMS},
+            )
+        except jwt.PyJWTError as error:
+            raise _invalid() from error
+        return _principal(claims)
+
+    def _key_id(self, credential: str) -> str:
+        try:
+            header = jwt.get_unverified_header(credential)
+        except jwt.PyJWTError as error:
+            raise _invalid() from error
+        key_id = header.get("kid")
+        if header.get("typ") != TOKEN_TYPE or header.get("alg") != ALGORITHM or not key_id:
+            raise _invalid()
+        return str(key_id)
+
+
+def _principal(claims: Mapping[str, Any]) -> Principal:
+    return Principal(
+        subject=str(claims["sub"]),
+        tenant=str(claims["tenant"]),
+        permissions=tuple(str(claims["scope"]).split()),
+        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+    )
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated("The access token is not valid or has expired; get a new one.")

@@ -1,0 +1,218 @@
+"""A gRPC server as every service runs it: guarded, healthy, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Self
+
+import grpc
+import structlog
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from meshkit.errors import DomainError
+from meshkit.interceptors.authenticate import Authenticate
+from meshkit.interceptors.authorize import Authorize
+from meshkit.interceptors.chain import Chain
+from meshkit.interceptors.deadline import Deadline
+from meshkit.interceptors.errors import Errors
+from meshkit.interceptors.observe import Observe
+from meshkit.interceptors.trace import Trace
+from meshkit.interceptors.validate import Validate
+from meshkit.security.credentials import CredentialVerifier
+from meshkit.security.rules import Rule, rules_of
+from meshkit.settings import GrpcSettings
+
+log = structlog.get_logger()
+
+LIVE: Final = "live"
+"""Health service name that answers SERVING while the process runs, whatever it depends on."""
+
+_CHECK_INTERVAL = 2.0
+_HEALTH_SHUTDOWN = 1.0
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+Readiness = Callable[[], Awaitable[None]]
+"""Raises if something that the service can't work without is away."""
+
+
+class AddressInUse(Exception):
+    """The server can't listen where it was told to."""
+
+
+class Server:
+    """Serves the services added to it until it is told to stop.
+
+    The service calls the server, never the other way round: build, `add` each
+    servicer, `serve`. A method without a declared rule keeps it from starting.
+    """
+
+    def __init__(
+        self,
+        settings: GrpcSettings,
+        *,
+        verifier: CredentialVerifier,
+        outermost: Sequence[aio.ServerInterceptor] = (),
+        log_calls: bool = True,
+        readiness: Sequence[Readiness] = (),
+    ) -> None:
+        self._settings = settings
+        self._readiness = readiness
+        self._rules: dict[str, Rule] = {}
+        self._services: list[str] = []
+        self._stopping = asyncio.Event()
+        self._draining: list[Callable[[], Awaitable[None]]] = []
+        self._health = health.aio.HealthServicer()
+        self.port = 0
+        chain = Chain(
+            [
+                Trace(),
+                Observe(log_calls=log_calls),
+                Errors(),
+                Deadline(settings),
+                Authenticate(verifier, self._rules),
+                Authorize(self._rules),
+                Validate(max_bytes=settings.max_request_bytes),
+            ]
+        )
+        self._server = aio.server(
+            interceptors=[*outermost, chain],
+            options=_options(settings),
+            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+        )
+
+    def add(self, register: Callable[[Any, Any], None], servicer: object) -> Self:
+        """Add a servicer by its generated `add_…Servicer_to_server`.
+
+        Raises:
+            UnguardedMethod: If one of its methods declares no rule.
+        """
+        registrar = _Registrar(self._server)
+        register(servicer, registrar)
+        self._rules.update(rules_of(registrar.services))
+        self._services.extend(registrar.services)
+        return self
+
+    def on_drain(self, action: Callable[[], Awaitable[None]]) -> Self:
+        """Have `action` run when draining begins, while running calls go on."""
+        self._draining.append(action)
+        return self
+
+    async def start(self) -> None:
+        """Listen, and report SERVING once what the service depends on is there.
+
+        Raises:
+            AddressInUse: Somebody else listens there.
+        """
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if self._settings.reflection:
+            reflection.enable_server_reflection(
+                [*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
+            )
+        address = f"{self._settings.host}:{self._settings.port}"
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise AddressInUse(f"can't listen on {address}: is another process there?") from error
+        await self._set_health(_NOT_SERVING)
+        await self._health.set(LIVE, _SERVING)
+        await self._server.start()
+        await self._check_readiness()
+        log.info("listening", address=f"{self._settings.host}:{self.port}")
+
+    async def serve(self) -> None:
+        """Start, serve until SIGTERM, SIGINT or `stop`, then drain.
+
+        A second signal ends running calls at once.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        await self.start()
+        watch = asyncio.create_task(self._watch_readiness())
+        await self._stopping.wait()
+        watch.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._hurry)
+        await self.drain()
+
+    def stop(self) -> None:
+        """Have `serve` drain and return."""
+        self._stopping.set()
+
+    async def drain(self) -> None:
+        """Turn callers away, let running calls end, stop.
+
+        Health turns first and the listener stays for `drain_delay`, so that no
+        caller that has not yet heard of it is refused.
+        """
+        log.info("draining")
+        await self._set_health(_NOT_SERVING)
+        await asyncio.gather(*(action() for action in self._draining))
+        await asyncio.sleep(self._settings.drain_delay)
+        try:
+            # A stuck health watcher holds the servicer's lock.
+            await asyncio.wait_for(self._health.enter_graceful_shutdown(), _HEALTH_SHUTDOWN)
+        except TimeoutError:
+            log.warning("a health watcher did not let go")
+        await self._server.stop(self._settings.grace)
+        log.info("stopped")
+
+    def _hurry(self) -> None:
+        log.warning("stopping at once")
+        self._hurried = asyncio.ensure_future(self._server.stop(None))
+
+    async def _watch_readiness(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_INTERVAL)
+            await self._check_readiness()
+
+    async def _check_readiness(self) -> None:
+        try:
+            for check in self._readiness:
+                await check()
+        except DomainError as error:
+            log.warning("not ready", cause=error.message)
+            await self._set_health(_NOT_SERVING)
+        else:
+            await self._set_health(_SERVING)
+
+    async def _set_health(self, status: Any) -> None:
+        for service in ("", *self._services):
+            await self._health.set(service, status)
+
+
+class _Registrar:
+    """Stands in for the server while a servicer is registered, to learn its services' names."""
+
+    def __init__(self, server: aio.Server) -> None:
+        self._server = server
+        self.services: list[str] = []
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        for handler in handlers:
+            if isinstance(handler, grpc.ServiceRpcHandler):
+                self.services.append(str(handler.service_name()))
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
+        self._server.add_registered_method_handlers(service, handlers)
+
+
+def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
+    # The message bound is the validator's, whose error says more; gRPC's is a net above it.
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", 4 * settings.max_request_bytes),
+        ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        ("grpc.max_metadata_size", 16 * 1024),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 3),
+    ]

@@ -1,0 +1,97 @@
+"""The one table between domain errors and gRPC statuses, read in both directions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from meshkit import errors
+from meshkit.errors import DomainError, FieldViolation, Kind
+
+DOMAIN: Final = "agentmesh"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+
+CODES: Final[dict[Kind, grpc.StatusCode]] = {
+    Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Kind.DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Kind.EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    Kind.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    Kind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Kind.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Kind.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+
+_ERRORS: Final[dict[grpc.StatusCode, type[DomainError]]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgument,
+    grpc.StatusCode.UNAUTHENTICATED: errors.Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDenied,
+    grpc.StatusCode.NOT_FOUND: errors.NotFound,
+    grpc.StatusCode.ALREADY_EXISTS: errors.AlreadyExists,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.FailedPrecondition,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhausted,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
+    grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
+}
+
+
+def to_status(error: DomainError, request_id: str) -> Status:
+    """Encode an error as google.rpc.Status with its details, for the caller to read."""
+    status = Status(code=CODES[error.kind].value[0], message=error.message)
+    for detail in _details(error, request_id):
+        packed = AnyMessage()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def _details(error: DomainError, request_id: str) -> list[Message]:
+    details: list[Message] = [
+        ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    ]
+    if error.violations:
+        violations = [
+            BadRequest.FieldViolation(field=violation.field, description=violation.description)
+            for violation in error.violations
+        ]
+        details.append(BadRequest(field_violations=violations))
+    if error.retry_after is not None:
+        delay = Duration()
+        delay.FromNanoseconds(int(error.retry_after * 1_000_000_000))
+        details.append(RetryInfo(retry_delay=delay))
+    if request_id:
+        details.append(RequestInfo(request_id=request_id))
+    return details
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
+    """Decode what a peer answered, so that the caller's code need not know gRPC."""
+    kind = _ERRORS.get(error.code(), DomainError)
+    decoded = kind(error.details() or error.code().name)
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            _apply_details(decoded, Status.FromString(value))
+    return decoded
+
+
+def _apply_details(error: DomainError, status: Status) -> None:
+    for packed in status.details:
+        info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
+        if packed.Unpack(info):
+            error.reason = info.reason
+            error.metadata = dict(info.metadata)
+        elif packed.Unpack(bad):
+            error.violations = tuple(
+                FieldViolation(violation.field, violation.description)
+                for violation in bad.field_violations
+            )
+        elif packed.Unpack(retry):
+            error.retry_after = retry.retry_delay.ToNanoseconds() / 1_000_000_000

@@ -1,0 +1,83 @@
+"""Trace ids of calls by W3C Trace Context, and spans by OpenTelemetry where a collector is set."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.grpc import aio_server_interceptor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+from meshkit.settings import TelemetrySettings
+
+TRACEPARENT_KEY: Final = "traceparent"
+_TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """The trace that a call belongs to: 32 and 16 hex digits, and whether it is recorded."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+    @property
+    def traceparent(self) -> str:
+        """The header that hands this trace on."""
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+
+
+_current: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
+
+
+def current_trace() -> TraceContext | None:
+    """Return the trace of the call being served, or None outside one."""
+    return _current.get()
+
+
+def enter_trace(traceparent: str | None) -> TraceContext:
+    """Continue the trace that the caller named, or begin one, for this task's context."""
+    context = _recorded() or _continued(traceparent)
+    _current.set(context)
+    return context
+
+
+def _recorded() -> TraceContext | None:
+    span = trace.get_current_span().get_span_context()
+    if not span.is_valid:
+        return None
+    return TraceContext(f"{span.trace_id:032x}", f"{span.span_id:016x}", span.trace_flags.sampled)
+
+
+def _continued(traceparent: str | None) -> TraceContext:
+    match = _TRACEPARENT.match(traceparent or "")
+    span_id = os.urandom(8).hex()
+    if match is None:
+        return TraceContext(os.urandom(16).hex(), span_id, sampled=False)
+    return TraceContext(match[1], span_id, sampled=match[3] == "01")
+
+
+def tracing_interceptors(
+    settings: TelemetrySettings, *, service: str
+) -> list[grpc.aio.ServerInterceptor]:
+    """Return what records spans of calls: nothing, and at no cost, without a collector."""
+    if not settings.otlp_endpoint:
+        return []
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": service}),
+        sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
+    )
+    exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return [aio_server_interceptor()]  # type: ignore[no-untyped-call]  # it has no types

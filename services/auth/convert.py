@@ -1,0 +1,62 @@
+"""Between auth's messages and its domain."""
+
+from __future__ import annotations
+
+import base64
+
+from mesh.auth.v1 import api_key_pb2, auth_service_pb2, token_pb2
+from meshkit.security.principal import Principal
+from meshkit.timestamps import to_timestamp
+from services.auth.domain import ApiKey, SigningKey
+from services.auth.signing import Token
+
+
+def api_key_to_proto(key: ApiKey) -> api_key_pb2.ApiKey:
+    """Encode an API key, which never holds its secret."""
+    return api_key_pb2.ApiKey(
+        id=str(key.id),
+        display_name=key.display_name,
+        roles=key.roles,
+        subject=key.subject,
+        creator=key.creator,
+        create_time=to_timestamp(key.create_time),
+        expire_time=to_timestamp(key.expire_time),
+        revoke_time=to_timestamp(key.revoke_time),
+    )
+
+
+def principal_to_proto(principal: Principal) -> token_pb2.Principal:
+    """Encode a principal."""
+    return token_pb2.Principal(
+        subject=principal.subject,
+        tenant=principal.tenant,
+        permissions=principal.permissions,
+        expire_time=to_timestamp(principal.expires_at),
+    )
+
+
+def token_to_proto(token: Token) -> auth_service_pb2.ExchangeTokenResponse:
+    """Encode an access token."""
+    response = auth_service_pb2.ExchangeTokenResponse(
+        access_token=token.text,
+        token_type="Bearer",  # noqa: S106 - the scheme's name
+    )
+    response.expires_in.FromTimedelta(token.lifetime)
+    return response
+
+
+def jwks_to_proto(keys: list[SigningKey]) -> token_pb2.JsonWebKeySet:
+    """Encode the public halves of the keys (RFC 8037)."""
+    return token_pb2.JsonWebKeySet(
+        keys=[
+            token_pb2.JsonWebKey(
+                kty="OKP",
+                crv="Ed25519",
+                kid=key.id,
+                x=base64.urlsafe_b64encode(key.public_key).decode().rstrip("="),
+                alg="EdDSA",
+                use="sig",
+            )
+            for key in keys
+        ]
+    )

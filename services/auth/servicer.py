@@ -1,0 +1,88 @@
+"""The RPCs of auth: decode, delegate, encode."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from mesh.auth.v1 import api_key_pb2, auth_service_pb2, auth_service_pb2_grpc, token_pb2
+from meshkit.interceptors.chain import Context
+from meshkit.paging import page_request, page_token
+from meshkit.security.principal import current_principal
+from meshkit.timestamps import from_timestamp
+from services.auth import convert
+from services.auth.usecases import ApiKeys, Tokens
+
+
+class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
+    """Serves `mesh.auth.v1.AuthService`."""
+
+    def __init__(self, api_keys: ApiKeys, tokens: Tokens) -> None:
+        self._api_keys = api_keys
+        self._tokens = tokens
+
+    async def CreateApiKey(
+        self, request: auth_service_pb2.CreateApiKeyRequest, context: Context
+    ) -> auth_service_pb2.CreateApiKeyResponse:
+        """Create a key and show its secret, this once."""
+        wanted = request.api_key
+        key, secret = await self._api_keys.create(
+            current_principal(),
+            display_name=wanted.display_name,
+            roles=list(wanted.roles),
+            expire_time=from_timestamp(wanted, "expire_time"),
+        )
+        return auth_service_pb2.CreateApiKeyResponse(
+            api_key=convert.api_key_to_proto(key), secret=secret
+        )
+
+    async def GetApiKey(
+        self, request: auth_service_pb2.GetApiKeyRequest, context: Context
+    ) -> api_key_pb2.ApiKey:
+        """Get one key."""
+        tenant = current_principal().tenant
+        return convert.api_key_to_proto(await self._api_keys.get(tenant, UUID(request.api_key_id)))
+
+    async def ListApiKeys(
+        self, request: auth_service_pb2.ListApiKeysRequest, context: Context
+    ) -> auth_service_pb2.ListApiKeysResponse:
+        """List the tenant's keys."""
+        tenant = current_principal().tenant
+        wanted = page_request(request.page_size, request.page_token, tenant)
+        page = await self._api_keys.list(tenant, wanted)
+        return auth_service_pb2.ListApiKeysResponse(
+            api_keys=[convert.api_key_to_proto(key) for key in page.items],
+            next_page_token=page_token(page, tenant),
+        )
+
+    async def RevokeApiKey(
+        self, request: auth_service_pb2.RevokeApiKeyRequest, context: Context
+    ) -> api_key_pb2.ApiKey:
+        """End a key for good."""
+        tenant = current_principal().tenant
+        return convert.api_key_to_proto(
+            await self._api_keys.revoke(tenant, UUID(request.api_key_id))
+        )
+
+    async def VerifyApiKey(
+        self, request: auth_service_pb2.VerifyApiKeyRequest, context: Context
+    ) -> token_pb2.Principal:
+        """Tell a service whom a key speaks for."""
+        return convert.principal_to_proto(await self._api_keys.verify(request.api_key))
+
+    async def ExchangeToken(
+        self, request: auth_service_pb2.ExchangeTokenRequest, context: Context
+    ) -> auth_service_pb2.ExchangeTokenResponse:
+        """Exchange a key for an access token."""
+        return convert.token_to_proto(await self._tokens.exchange(request.api_key))
+
+    async def GetJwks(
+        self, request: auth_service_pb2.GetJwksRequest, context: Context
+    ) -> token_pb2.JsonWebKeySet:
+        """Publish the keys that verify access tokens."""
+        return convert.jwks_to_proto(await self._tokens.signing_keys())
+
+    async def WhoAmI(
+        self, request: auth_service_pb2.WhoAmIRequest, context: Context
+    ) -> token_pb2.Principal:
+        """Tell the caller who it is."""
+        return convert.principal_to_proto(current_principal())
