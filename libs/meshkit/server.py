@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, Self
 
 import grpc
@@ -124,21 +124,26 @@ class Server:
         await self._check_readiness()
         log.info("listening", address=f"{self._settings.host}:{self.port}")
 
-    async def serve(self) -> None:
+    async def serve(self, beside: Iterable[Coroutine[Any, Any, None]] = ()) -> None:
         """Start, serve until SIGTERM, SIGINT or `stop`, then drain.
 
-        A second signal ends running calls at once.
+        A second signal ends running calls at once. `beside` runs while the server
+        does and is cancelled after the drain; if any of it fails, so does `serve`,
+        for a service that has lost a part of its work is better started anew.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        self._on_signals(self.stop)
+        tasks = [asyncio.create_task(each) for each in (self._watch_readiness(), *beside)]
+        for task in tasks:
+            task.add_done_callback(lambda _: self.stop())
         await self.start()
-        watch = asyncio.create_task(self._watch_readiness())
         await self._stopping.wait()
-        watch.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._hurry)
+        self._on_signals(self._hurry)
         await self.drain()
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
 
     def stop(self) -> None:
         """Have `serve` drain and return."""
@@ -161,6 +166,10 @@ class Server:
             log.warning("a health watcher did not let go")
         await self._server.stop(self._settings.grace)
         log.info("stopped")
+
+    def _on_signals(self, action: Callable[[], None]) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, action)
 
     def _hurry(self) -> None:
         log.warning("stopping at once")

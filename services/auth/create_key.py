@@ -14,6 +14,8 @@ from pathlib import Path
 
 from meshkit.database.engine import Database
 from meshkit.database.migrations import migrate
+from meshkit.settings import LogSettings
+from meshkit.telemetry.logs import configure_logs
 from services.auth.secrets import MasterKey
 from services.auth.settings import OfflineSettings
 from services.auth.usecases import ApiKeys
@@ -25,6 +27,7 @@ async def create_key(arguments: list[str]) -> None:
     """Parse the arguments and do it."""
     wanted = _parser().parse_args(arguments)
     settings = OfflineSettings()
+    configure_logs(LogSettings(), service="auth", stream=sys.stderr)
     database = Database(settings.database)
     await migrate(database.url, MIGRATIONS)
     master = MasterKey(settings.auth.master_key.get_secret_value())

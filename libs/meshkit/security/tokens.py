@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import jwt
+from cachetools import LRUCache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from meshkit.clock import Clock, SystemClock
@@ -17,6 +18,8 @@ from meshkit.security.principal import Principal
 ALGORITHM: Final = "EdDSA"
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - the `typ` of a token, not one
 REQUIRED_CLAIMS: Final = ["iss", "aud", "exp", "iat", "sub", "tenant", "scope"]
+
+_REMEMBERED = 4096
 
 KeySource = Callable[[], Awaitable[Mapping[str, Ed25519PublicKey]]]
 """Fetches the public keys by key id."""
@@ -84,18 +87,30 @@ class PublicKeys:
 class TokenVerifier:
     """Verifies access tokens: algorithm pinned, issuer, audience, type and expiry checked."""
 
-    def __init__(self, keys: PublicKeys, *, issuer: str, audience: str) -> None:
+    def __init__(
+        self, keys: PublicKeys, *, issuer: str, audience: str, clock: Clock | None = None
+    ) -> None:
         self._keys = keys
+        self._clock = clock or SystemClock()
         self._issuer = issuer
         self._audience = audience
+        self._verified: LRUCache[str, Principal] = LRUCache(_REMEMBERED)
 
     async def verify(self, credential: str) -> Principal:
-        """Return whom the token speaks for.
+        """Return whom the token speaks for; a good token is remembered until it expires.
 
         Raises:
             Unauthenticated: The token is malformed, expired, or not for this mesh.
             Unavailable: No public keys are known yet.
         """
+        known = self._verified.get(credential)
+        if known is None:
+            known = self._verified[credential] = await self._check(credential)
+        if known.expires_at is not None and known.expires_at <= self._clock.now():
+            raise _invalid()
+        return known
+
+    async def _check(self, credential: str) -> Principal:
         key = await self._keys.get(self._key_id(credential))
         if key is None:
             raise _invalid()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 from structlog.typing import Processor
@@ -11,12 +12,13 @@ from structlog.typing import Processor
 from meshkit.settings import LogSettings
 
 
-def configure_logs(settings: LogSettings, *, service: str) -> None:
-    """Send structlog and the standard library's logging to standard output as JSON.
+def configure_logs(settings: LogSettings, *, service: str, stream: TextIO | None = None) -> None:
+    """Send structlog and the standard library's logging to `stream`, or standard output, as JSON.
 
     Each line has time (UTC), level, event and service, and within a call
     `request_id`, `trace_id`, `tenant` and `subject`.
     """
+    stream = stream or sys.stdout
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -26,11 +28,11 @@ def configure_logs(settings: LogSettings, *, service: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -1,0 +1,1 @@
+"""What happened, announced: written with the change itself, published after."""

@@ -1,0 +1,1 @@
+"""The RPCs of task: decode, delegate, encode."""

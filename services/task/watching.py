@@ -1,0 +1,73 @@
+"""Who on this replica waits for which task to change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from services.task.domain import Task, TaskEvent
+from services.task.usecases.tasks import Tasks
+
+_LOOK_SECONDS = 5.0
+
+
+class Watching:
+    """Follows tasks' histories in the database, woken by notifications.
+
+    The history is the truth and the notification only a hint, so any replica can
+    serve any watcher, from any sequence.
+    """
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+
+    def heard_of_change(self, payload: str) -> None:
+        """Take a notification with the id of a changed task; an empty one may stand for any."""
+        if payload:
+            for event in self._waiting.get(UUID(payload), ()):
+                event.set()
+            return
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
+
+    async def follow(self, task: Task, after: int) -> AsyncGenerator[TaskEvent, None]:
+        """Yield the task's events after sequence `after`, in order, to the terminal one."""
+        with self._subscription(task.id) as changed:
+            while True:
+                changed.clear()
+                events = await self._tasks.events(task, after)
+                for event in events:
+                    yield event
+                    if event.is_last:
+                        return
+                    after = event.sequence
+                if not events:
+                    if task.end_time is not None:
+                        return
+                    await _wait(changed)
+                    task = await self._tasks.get(task.tenant, task.id)
+
+    @contextmanager
+    def _subscription(self, task_id: UUID) -> Iterator[asyncio.Event]:
+        changed = asyncio.Event()
+        self._waiting[task_id].add(changed)
+        try:
+            yield changed
+        finally:
+            self._waiting[task_id].discard(changed)
+            if not self._waiting[task_id]:
+                del self._waiting[task_id]
+
+
+async def _wait(changed: asyncio.Event) -> None:
+    # Notifications can be lost with their connection, so look now and then all the same.
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            await changed.wait()
+    except TimeoutError:
+        return
