@@ -24,7 +24,7 @@ from gateway.settings import GatewaySettings, PeerSettings
 NODE_ID = "agentmesh-gateway"
 LOOPBACK = "127.0.0.1"
 DESCRIPTORS = "contracts.pb"
-BOOTSTRAP = "envoy.json"
+BOOTSTRAP = "envoy.pb"
 
 
 def bootstrap(gateway: GatewaySettings, peers: PeerSettings, work_dir: Path) -> Bootstrap:
@@ -55,5 +55,5 @@ def write_files(gateway: GatewaySettings, peers: PeerSettings, work_dir: Path) -
     work_dir.mkdir(parents=True, exist_ok=True)
     (work_dir / DESCRIPTORS).write_bytes(descriptor_set())
     config = work_dir / BOOTSTRAP
-    config.write_text(bootstrap(gateway, peers, work_dir).to_json(indent=2), encoding="utf-8")
+    config.write_bytes(bytes(bootstrap(gateway, peers, work_dir)))
     return config

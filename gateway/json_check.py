@@ -1,4 +1,4 @@
-"""The check of JSON bodies: a Lua program and the schema tables it walks by.
+"""The Lua program that checks JSON bodies, and the schema tables it walks by.
 
 Envoy's transcoder drops unknown fields silently and says little about wrong types; the
 program refuses both, by name of the field, before the transcoder sees the body.
@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from gateway.contracts import Binding
 
-PROGRAM = "json_check.lua"
+PROGRAMS = ("json_text.lua", "json_check.lua", "edge.lua")
 
 SCALARS = {
     FieldDescriptor.TYPE_STRING: "string",
@@ -60,8 +60,9 @@ Shape = dict[str, Any]
 
 def program(bindings: Iterable[Binding]) -> str:
     """Give the Lua program that checks the bodies of the bindings."""
-    walker = files("gateway").joinpath(PROGRAM).read_text(encoding="utf-8")
-    return f"local SCHEMA = {lua_literal(schema(bindings))}\n\n{walker}"
+    package = files("gateway")
+    parts = [package.joinpath(name).read_text(encoding="utf-8") for name in PROGRAMS]
+    return "\n".join([f"local SCHEMA = {lua_literal(schema(bindings))}", *parts])
 
 
 def schema(bindings: Iterable[Binding]) -> dict[str, dict[str, Shape]]:

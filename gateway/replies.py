@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     AndFilter,
     ComparisonFilter,
     ComparisonFilterOp,
+    ExtensionFilter,
     HeaderFilter,
     MetadataFilter,
     OrFilter,
@@ -25,6 +26,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
     SubstitutionFormatString,
 )
 from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
+from envoy_data_plane.envoy.extensions.access_loggers.filters.cel.v3 import ExpressionFilter
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     LocalReplyConfig,
     ResponseMapper,
@@ -35,7 +37,7 @@ from envoy_data_plane.envoy.type.matcher.v3 import (
     StringMatcher,
     ValueMatcher,
 )
-from envoy_data_plane.google.protobuf import Struct
+from envoy_data_plane.google.protobuf import Any, Struct
 from google.rpc import code_pb2
 
 from mesh.common.v1 import error_reason_pb2
@@ -44,6 +46,7 @@ DOMAIN = "agentmesh"
 TYPE_PREFIX = "type.googleapis.com/google.rpc."
 REASON_PREFIX = "ERROR_REASON_"
 JSON = "application/json"
+BY_TRANSCODER = "response.code_details.contains('grpc_json_transcode_failure')"
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,11 @@ class Reply:
 
     status: int
     code: code_pb2.Code
-    reason: error_reason_pb2.ErrorReason
+    reason: error_reason_pb2.ErrorReason.ValueType
     message: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    rest: bool = False
+    """Whether it stands for all higher statuses that have no reply of their own."""
 
     def reason_name(self) -> str:
         """Name of the reason as ErrorInfo carries it."""
@@ -72,6 +77,14 @@ class Reply:
         request = {"@type": f"{TYPE_PREFIX}RequestInfo", "requestId": "%REQ(X-REQUEST-ID)%"}
         return {"code": self.code, "message": self.message, "details": [info, request]}
 
+    def json_format(self) -> SubstitutionFormatString:
+        """Have Envoy write the body; without a request id, where Envoy has not given one yet."""
+        return SubstitutionFormatString(
+            json_format=Struct.from_dict(self.status_json()),
+            content_type=JSON,
+            omit_empty_values=True,
+        )
+
 
 def replies(max_body_bytes: int) -> list[Reply]:
     """List the gateway's own answers, by status."""
@@ -82,6 +95,7 @@ def replies(max_body_bytes: int) -> list[Reply]:
             error_reason_pb2.ERROR_REASON_INVALID_ARGUMENT,
             "The request can't be read: check the path, the query parameters and the body "
             "against the API reference.",
+            rest=True,
         ),
         Reply(
             404,
@@ -119,6 +133,7 @@ def replies(max_body_bytes: int) -> list[Reply]:
             code_pb2.INTERNAL,
             error_reason_pb2.ERROR_REASON_INTERNAL,
             "Something went wrong inside; the log has the cause under the request id.",
+            rest=True,
         ),
         Reply(
             502,
@@ -144,7 +159,7 @@ def replies(max_body_bytes: int) -> list[Reply]:
 def local_reply_config(max_body_bytes: int) -> LocalReplyConfig:
     """Give every answer of Envoy's own its shape; finished ones of the Lua filter are kept."""
     return LocalReplyConfig(
-        mappers=[finished(), *mappers(replies(max_body_bytes))],
+        mappers=[finished(), unreadable(), *mappers(replies(max_body_bytes))],
         body_format=text_format("%LOCAL_REPLY_BODY%", "text/plain"),
     )
 
@@ -164,17 +179,42 @@ def finished() -> ResponseMapper:
     )
 
 
-def mappers(known: list[Reply]) -> Iterator[ResponseMapper]:
-    """Yield two mappers for each reply: one for JSON callers, one for gRPC callers."""
-    for reply in known:
-        yield ResponseMapper(
-            filter=both(status_is(reply.status), from_json_caller()),
-            body_format_override=SubstitutionFormatString(
-                json_format=Struct.from_dict(reply.status_json()), content_type=JSON
+def unreadable() -> ResponseMapper:
+    """Pass on why the transcoder could not read a request; it names the field at fault."""
+    reply = Reply(
+        400,
+        code_pb2.INVALID_ARGUMENT,
+        error_reason_pb2.ERROR_REASON_INVALID_ARGUMENT,
+        "The request can't be read: %LOCAL_REPLY_BODY%",
+    )
+    by_transcoder = ExpressionFilter(expression=BY_TRANSCODER)
+    return ResponseMapper(
+        filter=both(
+            statuses(reply),
+            AccessLogFilter(
+                extension_filter=ExtensionFilter(
+                    name="envoy.access_loggers.extension_filters.cel",
+                    typed_config=Any.pack(by_transcoder),
+                )
             ),
+        ),
+        body_format_override=reply.json_format(),
+    )
+
+
+def mappers(known: list[Reply]) -> Iterator[ResponseMapper]:
+    """Yield two mappers for each reply: one for JSON callers, one for gRPC callers.
+
+    Replies of one status come first, then those that stand for the rest.
+    """
+    for reply in sorted(known, key=lambda reply: (reply.rest, -reply.status)):
+        covered = statuses(reply)
+        yield ResponseMapper(
+            filter=both(covered, from_json_caller()),
+            body_format_override=reply.json_format(),
         )
         yield ResponseMapper(
-            filter=status_is(reply.status),
+            filter=covered,
             body=DataSource(inline_string=reply.message),
         )
 
@@ -184,10 +224,11 @@ def both(*filters: AccessLogFilter) -> AccessLogFilter:
     return AccessLogFilter(and_filter=AndFilter(filters=list(filters)))
 
 
-def status_is(status: int) -> AccessLogFilter:
-    """Match one HTTP status."""
-    value = RuntimeUInt32(default_value=status, runtime_key=f"gateway.reply.{status}")
-    comparison = ComparisonFilter(op=ComparisonFilterOp.EQ, value=value)
+def statuses(reply: Reply) -> AccessLogFilter:
+    """Match the HTTP statuses that a reply stands for; the first mapper that matches counts."""
+    value = RuntimeUInt32(default_value=reply.status, runtime_key=f"gateway.reply.{reply.status}")
+    op = ComparisonFilterOp.GE if reply.rest else ComparisonFilterOp.EQ
+    comparison = ComparisonFilter(op=op, value=value)
     return AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=comparison))
 
 

@@ -44,19 +44,23 @@ LUA = "envoy.filters.http.lua"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 
 NO_LIMIT = timedelta(0)
+# For gRPC calls that are abandoned; none that has a caller takes so long.
+MOST_UNARY_IDLE = timedelta(hours=1)
 # The service ends an overdue call first and says why; Envoy is the second line.
 DEADLINE_SLACK = timedelta(seconds=1)
 # Refused before it was processed: safe for any call.
 RETRY_UNSENT = "connect-failure,refused-stream"
 RETRY_READ = f"{RETRY_UNSENT},unavailable"
 GRPC_CONTENT = StringMatcher(prefix="application/grpc")
+# Of no use to a JSON caller.
+GRPC_RESPONSE_HEADERS = ("grpc-accept-encoding", "grpc-encoding")
 HEALTHY = '{"status":"ok"}'
 
 
 def routes(settings: GatewaySettings, descriptors: Path) -> list[Route]:
     """List every route in the order in which Envoy tries them."""
     fallback = services()[0].peer
-    ordered = sorted(bindings(), key=lambda binding: (specificity(binding.template), path_regex(binding.template)))
+    ordered = sorted(bindings(), key=route_order)
     return [
         health_route(),
         *grpc_routes(services()),
@@ -64,6 +68,11 @@ def routes(settings: GatewaySettings, descriptors: Path) -> list[Route]:
         *http_routes(ordered, settings, descriptors),
         refusal("unknown", RouteMatch(prefix="/"), fallback, 404),
     ]
+
+
+def route_order(binding: Binding) -> tuple[tuple[int, int], str]:
+    """Order bindings from the most specific path; those of one path stand together."""
+    return specificity(binding.template), path_regex(binding.template)
 
 
 def health_route() -> Route:
@@ -78,7 +87,7 @@ def health_route() -> Route:
 
 
 def grpc_routes(known: Iterable[Service]) -> list[Route]:
-    """Route gRPC and grpc-web by path. Streams may idle for ever, unary calls may not."""
+    """Route gRPC and grpc-web by path. The caller's own deadline rules; a stream may idle."""
     found: list[Route] = []
     for service in known:
         streams = [rpc for rpc in service.methods() if rpc.client_streaming or rpc.server_streaming]
@@ -87,8 +96,7 @@ def grpc_routes(known: Iterable[Service]) -> list[Route]:
             action = RouteAction(cluster=service.peer, timeout=NO_LIMIT, idle_timeout=NO_LIMIT)
             found.append(Route(name=path, match=grpc_match(path, whole=True), route=action))
         prefix = f"/{service.name}/"
-        # The caller's own deadline rules; the service adds one where there is none.
-        action = RouteAction(cluster=service.peer, timeout=NO_LIMIT)
+        action = RouteAction(cluster=service.peer, timeout=NO_LIMIT, idle_timeout=MOST_UNARY_IDLE)
         found.append(Route(name=prefix, match=grpc_match(prefix), route=action))
     return found
 
@@ -106,13 +114,14 @@ def http_routes(
 ) -> list[Route]:
     """Route each binding, and refuse other methods on each known path."""
     found: list[Route] = []
-    for template, group in groupby(ordered, key=lambda binding: path_regex(binding.template)):
+    for regex, group in groupby(ordered, key=lambda binding: path_regex(binding.template)):
         same_path = list(group)
         for binding in same_path:
             found += binding_routes(binding, settings, descriptors)
         allowed = ", ".join(sorted({binding.verb for binding in same_path}))
-        match = RouteMatch(safe_regex=RegexMatcher(regex=path_regex(template)))
-        found.append(refusal(f"* {template}", match, same_path[0].peer, 405, allowed))
+        match = RouteMatch(safe_regex=RegexMatcher(regex=regex))
+        name = f"* {same_path[0].template}"
+        found.append(refusal(name, match, same_path[0].peer, 405, allowed))
     return found
 
 
@@ -133,12 +142,17 @@ def unary_route(binding: Binding, settings: GatewaySettings) -> Route:
         route=RouteAction(
             cluster=binding.peer,
             timeout=deadline + DEADLINE_SLACK,
+            idle_timeout=deadline + DEADLINE_SLACK,
             retry_policy=RetryPolicy(
                 retry_on=RETRY_READ if binding.verb == "GET" else RETRY_UNSENT, num_retries=2
             ),
         ),
         request_headers_to_add=[default_header("grpc-timeout", grpc_timeout(deadline))],
-        typed_per_filter_config=body_policy(binding, settings),
+        response_headers_to_remove=list(GRPC_RESPONSE_HEADERS),
+        typed_per_filter_config={
+            **body_policy(settings),
+            **lua_policy(body_context(binding)),
+        },
     )
 
 
@@ -153,10 +167,12 @@ def stream_route(
         name=f"{binding.verb} {binding.template} as {form.value}",
         match=binding_match(binding, *wanted),
         route=RouteAction(cluster=binding.peer, timeout=NO_LIMIT, idle_timeout=NO_LIMIT),
+        response_headers_to_remove=list(GRPC_RESPONSE_HEADERS),
         typed_per_filter_config={
             TRANSCODER: Any.pack(framing),
             COMPRESSOR: Any.pack(CompressorPerRoute(disabled=True)),
-            **body_policy(binding, settings),
+            **body_policy(settings),
+            **lua_policy({"stream": form.value, **body_context(binding)}),
         },
     )
 
@@ -169,28 +185,33 @@ def binding_match(binding: Binding, *headers: HeaderMatcher) -> RouteMatch:
     )
 
 
-def body_policy(binding: Binding, settings: GatewaySettings) -> dict[str, Any]:
-    """Bound and check the body of a binding that takes one."""
+def body_policy(settings: GatewaySettings) -> dict[str, Any]:
+    """Bound the body, whether or not the binding wants one."""
+    bound = Buffer(max_request_bytes=settings.max_body_bytes)
+    return {BUFFER: Any.pack(BufferPerRoute(buffer=bound))}
+
+
+def lua_policy(context: dict[str, str]) -> dict[str, Any]:
+    """Have the Lua filter act on a route as the context says; not at all, if it says nothing."""
+    if not context:
+        return {}
+    return {LUA: Any.pack(LuaPerRoute(filter_context=Struct.from_dict(context)))}
+
+
+def body_context(binding: Binding) -> dict[str, str]:
+    """Tell the Lua filter what the body of a binding stands for."""
     if not binding.body:
         return {}
-    bound = Buffer(max_request_bytes=settings.max_body_bytes)
-    context = {"message": str(binding.request.full_name), "field": binding.body}
-    return {
-        BUFFER: Any.pack(BufferPerRoute(buffer=bound)),
-        LUA: Any.pack(LuaPerRoute(filter_context=Struct.from_dict(context))),
-    }
+    return {"message": str(binding.request.full_name), "field": binding.body}
 
 
 def refusal(name: str, match: RouteMatch, peer: str, status: int, allow: str = "") -> Route:
     """Answer with a status, and the methods that are allowed if it is 405."""
-    context = {"status": str(status), "allow": allow}
     return Route(
         name=name,
         match=match,
         route=RouteAction(cluster=peer),
-        typed_per_filter_config={
-            LUA: Any.pack(LuaPerRoute(filter_context=Struct.from_dict(context)))
-        },
+        typed_per_filter_config=lua_policy({"status": str(status), "allow": allow}),
     )
 
 

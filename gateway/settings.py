@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from meshkit.settings import LogSettings
 
 MIB = 1024 * 1024
 
@@ -48,7 +51,22 @@ def check_address(address: str) -> str:
     return address
 
 
+def check_ip(host: str) -> str:
+    """Return the host unchanged if it is an IP address, which is all that Envoy listens on.
+
+    Raises:
+        ValueError: the host is a name, or nothing.
+    """
+    try:
+        ip_address(host)
+    except ValueError:
+        message = f"{host!r} is not an IP address: write 127.0.0.1, or 0.0.0.0 for all networks"
+        raise ValueError(message) from None
+    return host
+
+
 Address = Annotated[str, AfterValidator(check_address)]
+IpAddress = Annotated[str, AfterValidator(check_ip)]
 
 
 class PeerSettings(BaseModel):
@@ -68,8 +86,8 @@ class PeerSettings(BaseModel):
 class GatewaySettings(BaseModel):
     """How the gateway listens and what it lets through."""
 
-    host: str = "127.0.0.1"
-    """IP address to listen on; `0.0.0.0` opens the gateway to the network."""
+    host: IpAddress = "127.0.0.1"
+    """Where to listen; `0.0.0.0` opens the gateway to the network."""
     port: Port = 8080
     admin_port: Port = 9901
     """Port of Envoy's admin interface, always on the loopback address."""
@@ -96,7 +114,18 @@ class GatewaySettings(BaseModel):
 class Settings(BaseSettings):
     """Everything the gateway's process reads from its environment."""
 
-    model_config = SettingsConfigDict(env_prefix="AGENTMESH_", env_nested_delimiter="__")
+    model_config = SettingsConfigDict(
+        env_prefix="AGENTMESH_", env_nested_delimiter="__", extra="ignore", frozen=True
+    )
 
     gateway: GatewaySettings = GatewaySettings()
     peers: PeerSettings = PeerSettings()
+    log: LogSettings = LogSettings()
+
+
+def explain(error: ValidationError) -> str:
+    """Tell in a sentence for each which environment variable is wrong, and why."""
+    return "\n".join(
+        f"AGENTMESH_{'__'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}."
+        for fault in error.errors()
+    )

@@ -32,6 +32,7 @@ def transcoder(descriptors: Path, max_body_bytes: int, form: StreamForm) -> Grpc
         proto_descriptor=str(descriptors),
         services=sorted({str(binding.rpc.containing_service.full_name) for binding in bindings()}),
         match_incoming_request_route=True,
+        query_param_unescape_plus=True,
         convert_grpc_status=True,
         max_request_body_size=max_body_bytes,
         print_options=GrpcJsonTranscoderPrintOptions(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,8 +16,9 @@ from grpc import aio
 from agentmesh.connection import Connection
 from agentmesh.errors import MeshError, TaskFailed, from_rpc_error
 from agentmesh.payloads import to_struct
-from agentmesh.resources import AgentInfo, Overview, Task, TaskEvent
+from agentmesh.resources import AgentInfo, NewApiKey, Overview, Task, TaskEvent
 from mesh.analytics.v1 import analytics_service_pb2, analytics_service_pb2_grpc
+from mesh.auth.v1 import api_key_pb2, auth_service_pb2, auth_service_pb2_grpc
 from mesh.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
 from mesh.task.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
 
@@ -46,6 +48,7 @@ class Client:
         self._tasks = task_service_pb2_grpc.TaskServiceStub(self._channel)
         self._agents = registry_service_pb2_grpc.RegistryServiceStub(self._channel)
         self._analytics = analytics_service_pb2_grpc.AnalyticsServiceStub(self._channel)
+        self._auth = auth_service_pb2_grpc.AuthServiceStub(self._channel)
         return self
 
     async def __aexit__(
@@ -189,10 +192,41 @@ class Client:
         response = await self._call(self._agents.ListAgents, request)
         return [AgentInfo.from_proto(agent) for agent in response.agents]
 
-    async def overview(self) -> Overview:
-        """Return what the fleet did and how well."""
+    async def overview(self, since: datetime | None = None) -> Overview:
+        """Return what the fleet did and how well, of tasks that ended at `since` or later.
+
+        Raises:
+            MeshError: The key may not, or the mesh can't be reached.
+        """
         request = analytics_service_pb2.GetOverviewRequest()
+        if since is not None:
+            request.start_time.FromDatetime(since)
         return Overview.from_proto(await self._call(self._analytics.GetOverview, request))
+
+    async def create_api_key(self, display_name: str, roles: Sequence[str]) -> NewApiKey:
+        """Create an API key and return it with its secret, which can't be had again.
+
+        Not repeated if the reply is lost: a key that nobody knows is better never made.
+
+        Args:
+            display_name: What the key is for, in words.
+            roles: Of `viewer`, `analyst`, `operator`, `admin` and `agent`.
+
+        Raises:
+            MeshError: The mesh refuses it or can't be reached.
+        """
+        key = api_key_pb2.ApiKey(display_name=display_name, roles=roles)
+        request = auth_service_pb2.CreateApiKeyRequest(api_key=key)
+        return NewApiKey.from_proto(await self._call(self._auth.CreateApiKey, request, attempts=1))
+
+    async def revoke_api_key(self, api_key_id: str) -> None:
+        """End an API key for good; one that is revoked already stays so.
+
+        Raises:
+            MeshError: There is none, or the mesh can't be reached.
+        """
+        request = auth_service_pb2.RevokeApiKeyRequest(api_key_id=api_key_id)
+        await self._call(self._auth.RevokeApiKey, request)
 
     async def _watch_once(self, task_id: str, after: int) -> AsyncGenerator[TaskEvent, None]:
         request = task_service_pb2.WatchTaskRequest(task_id=task_id, after_sequence=after)
@@ -205,15 +239,15 @@ class Client:
         finally:
             call.cancel()
 
-    async def _call(self, method: Any, request: Any) -> Any:
-        for attempt in range(1, _ATTEMPTS + 1):
+    async def _call(self, method: Any, request: Any, *, attempts: int = _ATTEMPTS) -> Any:
+        for attempt in range(1, attempts + 1):
             try:
                 return await method(
                     request, metadata=self._connection.metadata, timeout=_CALL_SECONDS
                 )
             except aio.AioRpcError as rpc_error:
                 error = from_rpc_error(rpc_error)
-                if not error.is_transient or attempt == _ATTEMPTS:
+                if not error.is_transient or attempt == attempts:
                     raise error from rpc_error
             await _pause(attempt)
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 from dataclasses import dataclass, field
@@ -68,15 +69,25 @@ class Connection:
                 f"{self.url!r} is not the URL of a mesh; write http://host:port",
                 code="INVALID_ARGUMENT",
             )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        # A proxy can't reach what listens on this machine alone.
+        options = [*_OPTIONS, ("grpc.enable_http_proxy", int(not _is_loopback(parts.hostname)))]
         if parts.scheme == "https":
-            target = f"{parts.hostname}:{parts.port or 443}"
-            return aio.secure_channel(target, grpc.ssl_channel_credentials(), options=_OPTIONS)
-        return aio.insecure_channel(f"{parts.hostname}:{parts.port or 80}", options=_OPTIONS)
+            target = f"{host}:{parts.port or 443}"
+            return aio.secure_channel(target, grpc.ssl_channel_credentials(), options=options)
+        return aio.insecure_channel(f"{host}:{parts.port or 80}", options=options)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What each call carries."""
         return (("authorization", f"Bearer {self.api_key}"),)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _local() -> DataDirectory:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from agentmesh.payloads import from_struct, from_value
 from mesh.analytics.v1 import analytics_service_pb2, invocation_pb2
+from mesh.auth.v1 import auth_service_pb2
 from mesh.registry.v1 import agent_pb2
 from mesh.task.v1 import task_pb2
 
@@ -125,6 +126,19 @@ class AgentInfo:
             capabilities=tuple(capability.name for capability in message.capabilities),
             labels=dict(message.labels),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """An API key just created; `secret` is the credential itself."""
+
+    id: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def from_proto(cls, message: auth_service_pb2.CreateApiKeyResponse) -> Self:
+        """Decode a created key."""
+        return cls(message.api_key.id, message.secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A proxy in the environment is for the outside world, not for the mesh's own services.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 TokenSource = Callable[[], Awaitable[str]]

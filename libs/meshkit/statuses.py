@@ -17,6 +17,11 @@ from meshkit.errors import DomainError, FieldViolation, Kind
 DOMAIN: Final = "agentmesh"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
+_MAX_MESSAGE: Final = 512
+_MAX_VIOLATIONS: Final = 8
+_MAX_FIELD: Final = 128
+_MAX_DESCRIPTION: Final = 192
+
 CODES: Final[dict[Kind, grpc.StatusCode]] = {
     Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
@@ -44,8 +49,12 @@ _ERRORS: Final[dict[grpc.StatusCode, type[DomainError]]] = {
 
 
 def to_status(error: DomainError, request_id: str) -> Status:
-    """Encode an error as google.rpc.Status with its details, for the caller to read."""
-    status = Status(code=CODES[error.kind].value[0], message=error.message)
+    """Encode an error as google.rpc.Status with its details, for the caller to read.
+
+    What quotes the caller's input is cut: an error travels in trailing metadata, of
+    which clients accept 8 KiB.
+    """
+    status = Status(code=CODES[error.kind].value[0], message=_cut(error.message, _MAX_MESSAGE))
     for detail in _details(error, request_id):
         packed = AnyMessage()
         packed.Pack(detail)
@@ -59,8 +68,11 @@ def _details(error: DomainError, request_id: str) -> list[Message]:
     ]
     if error.violations:
         violations = [
-            BadRequest.FieldViolation(field=violation.field, description=violation.description)
-            for violation in error.violations
+            BadRequest.FieldViolation(
+                field=_cut(violation.field, _MAX_FIELD),
+                description=_cut(violation.description, _MAX_DESCRIPTION),
+            )
+            for violation in error.violations[:_MAX_VIOLATIONS]
         ]
         details.append(BadRequest(field_violations=violations))
     if error.retry_after is not None:
@@ -70,6 +82,13 @@ def _details(error: DomainError, request_id: str) -> list[Message]:
     if request_id:
         details.append(RequestInfo(request_id=request_id))
     return details
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    encoded = text.encode()
+    if len(encoded) <= most_bytes:
+        return text
+    return encoded[:most_bytes].decode(errors="ignore") + "…"
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:

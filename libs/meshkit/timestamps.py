@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from meshkit.errors import InvalidArgument
+
 
 def to_timestamp(moment: datetime | None) -> Timestamp | None:
     """Encode a moment; None stays None, which a message's constructor leaves unset."""
@@ -17,9 +19,19 @@ def to_timestamp(moment: datetime | None) -> Timestamp | None:
     return timestamp
 
 
-def from_timestamp(message: Message, field: str) -> datetime | None:
-    """Decode a timestamp field of `message` as a moment in UTC; None if it is unset."""
+def from_timestamp(message: Message, field: str, *, path: str | None = None) -> datetime | None:
+    """Decode a timestamp field of `message` as a moment in UTC; None if it is unset.
+
+    Raises:
+        InvalidArgument: It lies outside the years 1 to 9999. The error blames `path`,
+            the field as the caller of an RPC knows it, or else `field`.
+    """
     if not message.HasField(field):
         return None
     timestamp: Timestamp = getattr(message, field)
-    return timestamp.ToDatetime(UTC)
+    try:
+        return timestamp.ToDatetime(UTC)
+    except ValueError as error:
+        raise InvalidArgument(
+            "There is no such time; send one of the years 1 to 9999.", field=path or field
+        ) from error

@@ -7,6 +7,7 @@ from collections.abc import Callable
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 30.0
 FACTOR = 2.0
+DOUBLINGS = 10
 FORGET_AFTER_SECONDS = 60.0
 
 
@@ -36,6 +37,6 @@ class Backoff:
         good_since, self._good_since = self._good_since, None
         if good_since is not None and self._clock() - good_since >= FORGET_AFTER_SECONDS:
             self.failures = 0
-        longest = min(LONGEST_SECONDS, FIRST_SECONDS * FACTOR**self.failures)
+        longest = min(LONGEST_SECONDS, FIRST_SECONDS * FACTOR ** min(self.failures, DOUBLINGS))
         self.failures += 1
         return self._random_between(longest / 2, longest)

@@ -23,7 +23,7 @@ class DataDirectory:
     """Name the places in a data directory, and make it ready for a run."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().absolute()
+        self.path = path.expanduser().resolve()
         self.postgres = self.path / "postgres"
         self.secrets = self.path / "secrets"
         self.logs = self.path / "logs"

@@ -23,6 +23,11 @@ class SupervisorLock:
         self._path = path
         self._descriptor: int | None = None
 
+    @property
+    def held(self) -> bool:
+        """Tell whether this object holds the lock."""
+        return self._descriptor is not None
+
     def acquire(self) -> None:
         """Take the lock and write our pid; raise StackError if another process holds it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,6 +1,7 @@
 """Which TCP ports the processes of a mesh listen on."""
 
 import errno
+import ipaddress
 import random
 import socket
 
@@ -12,6 +13,7 @@ from agentmesh.stack.errors import StackError
 # take a service's port while it restarts.
 PRIVATE_PORTS = range(20_000, 32_000)
 LOOPBACK = "127.0.0.1"
+HOST_REMEDY = "name an IP address of this machine with --host, such as 127.0.0.1 or 0.0.0.0"
 
 
 def pick_free_ports(count: int) -> list[int]:
@@ -33,7 +35,7 @@ def pick_free_ports(count: int) -> list[int]:
 
 def check_gateway_address(host: str, port: int) -> None:
     """Raise StackError, with the remedy, unless the gateway will be able to listen there."""
-    error = _why_not(host, port)
+    error = _why_not(_checked(host), port)
     if error is None:
         return
     if error.errno == errno.EADDRINUSE:
@@ -48,8 +50,15 @@ def check_gateway_address(host: str, port: int) -> None:
         )
     raise StackError(
         f"the gateway cannot listen on {host}: {error.strerror}",
-        "name an IP address of this machine with --host, for example 127.0.0.1 or 0.0.0.0",
+        HOST_REMEDY,
     )
+
+
+def _checked(host: str) -> str:
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        raise StackError(f"{host!r} is not an IP address", HOST_REMEDY) from None
 
 
 def _why_not(host: str, port: int) -> OSError | None:
@@ -72,7 +81,8 @@ def _by_whom(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.pid
-            if listens and connection.laddr.port == port:
+            # An address is a tuple, of host and port for TCP.
+            if listens and tuple(connection.laddr)[1:2] == (port,):
                 return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:
         pass

@@ -109,8 +109,8 @@ class EmbeddedPostgres:
         account = database_account()
         cluster = Cluster(self.directory, account, durable=self._durable)
         self.log.path.parent.mkdir(parents=True, exist_ok=True)
-        await stop_survivor(self.directory, within)
         self.created = await cluster.prepare(self.log)
+        await stop_survivor(self.directory, within)
         self._make_socket_directory(account)
         while not await self._launch(account, deadline):  # noqa: ASYNC110 - tried again, not polled
             await asyncio.sleep(POLL_SECONDS)

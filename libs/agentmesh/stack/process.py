@@ -48,7 +48,7 @@ class ChildProcess:
         """Return the pid of the running child, or None."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
-    async def start(self, within: float = 120.0) -> None:
+    async def start(self, within: float = 60.0) -> None:
         """Start the child and wait, up to `within` seconds, until it is ready.
 
         Raises StackError, with the last lines of its log, if it ends before or takes longer.

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -15,10 +16,9 @@ async def grpc_is_ready(host: str, port: int) -> bool:
     if not await _accepts(host, port):
         return False
     async with grpc.aio.insecure_channel(f"{host}:{port}", options=CHANNEL_OPTIONS) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS
-            )
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -4,6 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
+MASTER = "master"
 MASTER_KEY_BYTES = 32
 
 
@@ -33,13 +34,8 @@ class SecretFiles:
             os.fsync(f.fileno())
         unfinished.replace(self.path(name))
 
-    def forget_all(self) -> None:
-        """Delete every secret: those of a database that is gone open nothing."""
-        for path in self._directory.glob("*.key"):
-            path.unlink()
-
     def make_master_key(self) -> str:
         """Make and keep the key by which the auth service protects its own secrets."""
         key = secrets.token_hex(MASTER_KEY_BYTES)
-        self.write("master", key)
+        self.write(MASTER, key)
         return key

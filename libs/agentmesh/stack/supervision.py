@@ -52,16 +52,18 @@ class Supervision:
         *,
         reporter: Reporter,
         changed: Callable[[], None],
+        attempts: int = FIRST_START_ATTEMPTS,
         backoff: Backoff | None = None,
     ) -> None:
         self.part = part
         self._reporter = reporter
         self._changed = changed
+        self._attempts = attempts
         self._backoff = backoff or Backoff()
         self._state = ProcessState.DOWN
         self._restarts = 0
         self._started_at: float | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self.watch: asyncio.Task[None] | None = None
 
     def record(self) -> ProcessRecord:
         """Describe the part as it is now."""
@@ -77,20 +79,20 @@ class Supervision:
     async def start(self) -> None:
         """Start the part and watch over it from then on.
 
-        Raises StackError when it fails three times in a row: what never worked is to be
-        mended, not repeated.
+        Raises StackError when that fails as often as allowed: what never worked is to be
+        mended, not tried for ever.
         """
         begun = time.monotonic()
-        for attempt in range(1, FIRST_START_ATTEMPTS + 1):
+        for attempt in range(1, self._attempts + 1):
             try:
                 await self._start_once()
                 break
-            except StackError:
-                if attempt == FIRST_START_ATTEMPTS:
+            except StackError as error:
+                if attempt == self._attempts:
                     raise
-                await asyncio.sleep(self._backoff.failed())
+                await self._back_off(self._cause(error))
         self._report(Happening.READY, self.part.address, seconds=time.monotonic() - begun)
-        self._watch = asyncio.create_task(self._keep_running(), name=f"watch {self.part.name}")
+        self.watch = asyncio.create_task(self._keep_running(), name=f"watch {self.part.name}")
 
     async def stop(self) -> None:
         """Stop watching, and let the part drain."""
@@ -122,10 +124,13 @@ class Supervision:
             try:
                 await self._start_once()
             except StackError as error:
-                cause = error.message.partition("\n")[0].removeprefix(f"{self.part.name} ")
+                cause = self._cause(error)
                 continue
             self._report(Happening.READY, "again", seconds=time.monotonic() - begun)
             return
+
+    def _cause(self, error: StackError) -> str:
+        return error.message.partition("\n")[0].removeprefix(f"{self.part.name} ")
 
     async def _back_off(self, cause: str) -> None:
         delay = self._backoff.failed()
@@ -141,16 +146,23 @@ class Supervision:
 
     async def _start_once(self) -> None:
         self._enter(ProcessState.STARTING)
-        await self.part.start()
+        self._report(Happening.STARTING)
+        try:
+            await self.part.start()
+        except OSError as error:
+            raise StackError(
+                f"{self.part.name} could not be started: {error.strerror}",
+                "free memory, disk space or file handles on this machine",
+            ) from error
         self._backoff.succeeded()
         self._started_at = time.time()
         self._enter(ProcessState.READY)
 
     async def _stop_watching(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait([self._watch])
-            self._watch = None
+        if self.watch is not None:
+            self.watch.cancel()
+            await asyncio.wait([self.watch])
+            self.watch = None
 
     def _enter(self, state: ProcessState) -> None:
         self._state = state

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from meshkit.database.metrics import observe_pool
-from meshkit.errors import Unavailable
+from meshkit.errors import InvalidArgument, Unavailable
 from meshkit.settings import DatabaseSettings
 
 log = structlog.get_logger()
@@ -24,6 +24,7 @@ Work = Callable[[AsyncConnection], Awaitable[Result]]
 
 _SERIALIZATION_FAILURE: Final = "40001"
 _DEADLOCK: Final = "40P01"
+_UNSTORABLE_TEXT: Final = ("22021", "22P05")
 _ATTEMPTS = 4
 
 
@@ -42,6 +43,7 @@ class Database:
 
         Raises:
             Unavailable: The database can't be reached, or no connection is free.
+            InvalidArgument: A text holds NUL, which PostgreSQL can't store.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -118,6 +120,8 @@ def _translated(error: DBAPIError) -> Exception:
     unreachable = isinstance(error, OperationalError | InterfaceError)
     if unreachable or error.connection_invalidated or _sqlstate(error)[:2] in ("08", "57", "53"):
         return _away()
+    if _sqlstate(error) in _UNSTORABLE_TEXT:
+        return InvalidArgument("The request holds a NUL character (U+0000); leave it out.")
     return error
 
 

@@ -9,13 +9,17 @@ from functools import cached_property
 from typing import Any, Final
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
+from meshkit.errors import InvalidArgument
 from meshkit.security.principal import Principal
 
 Context = aio.ServicerContext[Any, Any]
 """The context of a handler, whatever its messages."""
+
+Parse = Callable[[bytes], Message]
+"""Makes a request message out of its bytes; raises DecodeError if they are none."""
 
 INFRASTRUCTURE: Final = ("/grpc.health.v1.", "/grpc.reflection.")
 """Services of gRPC itself, which are served without the chain."""
@@ -87,16 +91,16 @@ class Chain(aio.ServerInterceptor):
             or handler.stream_stream
         )
         streaming = handler.request_streaming or handler.response_streaming
+        # Messages are parsed in here, so that bytes that are none are refused like all bad input.
+        parse = handler.request_deserializer
 
-        async def behavior(request: Any, context: Context) -> Any:
+        async def behavior(received: Any, context: Context) -> Any:
             call = Call(method, context, _text_metadata(context), streaming)
             async with AsyncExitStack() as entered:
                 for interceptor in self.interceptors:
                     await entered.enter_async_context(interceptor.around(call))
-                if handler.request_streaming:
-                    request = self._checked(call, request)
-                else:
-                    self._check(call, request)
+                read = self._read_all if handler.request_streaming else self._read
+                request: Any = read(call, parse, received)
                 if not handler.response_streaming:
                     return await inner(request, context)
                 await _send_all(inner(request, context), context)
@@ -107,16 +111,25 @@ class Chain(aio.ServerInterceptor):
             f"{'stream' if handler.request_streaming else 'unary'}_"
             f"{'stream' if handler.response_streaming else 'unary'}_rpc_method_handler",
         )
-        return make(behavior, handler.request_deserializer, handler.response_serializer)
+        return make(behavior, None, handler.response_serializer)
 
-    def _check(self, call: Call, message: Message) -> None:
+    def _read(self, call: Call, parse: Parse, received: bytes) -> Message:
+        try:
+            message = parse(received)
+        except DecodeError as error:
+            raise InvalidArgument(
+                f"The request can't be read as {call.method} expects it: it is malformed, nested"
+                " too deeply, or holds text that is not UTF-8."
+            ) from error
         for check in self._checks:
             check(call, message)
+        return message
 
-    async def _checked(self, call: Call, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for message in messages:
-            self._check(call, message)
-            yield message
+    async def _read_all(
+        self, call: Call, parse: Parse, received: AsyncIterator[bytes]
+    ) -> AsyncIterator[Message]:
+        async for each in received:
+            yield self._read(call, parse, each)
 
 
 async def _send_all(responses: Any, context: Context) -> None:

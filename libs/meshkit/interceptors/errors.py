@@ -52,5 +52,5 @@ async def _abort(call: Call, error: DomainError) -> NoReturn:
     status = to_status(error, call.request_id)
     code: grpc.StatusCode = CODES[error.kind]
     details = ((DETAILS_KEY, status.SerializeToString()),)
-    await call.context.abort(code, error.message, details)
+    await call.context.abort(code, status.message, details)
     raise AssertionError("abort always raises")  # pragma: no cover

@@ -6,14 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
-from google.rpc.status_pb2 import Status
 from grpc import aio
 
 from meshkit.security.credentials import CredentialVerifier
 from meshkit.server import Server
 from meshkit.settings import GrpcSettings
-from meshkit.statuses import DETAILS_KEY
 
 Register = Callable[[Any, Any], None]
 """A generated `add_…Servicer_to_server`."""
@@ -28,7 +25,7 @@ class Served:
 
     def channel(self, token: str | None = None) -> aio.Channel:
         """Open a channel whose calls carry the token, if one is given; it is closed for you."""
-        interceptors = [] if token is None else _bearer(token)
+        interceptors = [] if token is None else bearer(token)
         channel = aio.insecure_channel(self.address, interceptors=interceptors)
         self._cleanup.push_async_callback(channel.close)
         return channel
@@ -61,27 +58,7 @@ async def serving(
         await server.drain()
 
 
-def reason_of(error: aio.AioRpcError) -> str:
-    """Return the machine-readable reason that an answer carries, or an empty string."""
-    info = ErrorInfo()
-    return next((str(info.reason) for each in _details(error) if each.Unpack(info)), "")
-
-
-def fields_of(error: aio.AioRpcError) -> list[str]:
-    """Return the request fields that an answer blames."""
-    bad = BadRequest()
-    unpacked = any(each.Unpack(bad) for each in _details(error))
-    return [str(violation.field) for violation in bad.field_violations] if unpacked else []
-
-
-def _details(error: aio.AioRpcError) -> list[Any]:
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAILS_KEY:
-            return list(Status.FromString(value).details)
-    return []
-
-
-def _bearer(token: str) -> list[aio.ClientInterceptor]:
+def bearer(token: str) -> list[aio.ClientInterceptor]:
     """Return what adds the token to calls; grpc wants a class for each shape of call."""
     return [_UnaryUnary(token), _UnaryStream(token), _StreamStream(token)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -127,5 +127,5 @@ async def cancel_task(connection: AsyncConnection, task: Task) -> Task:
     )
     cancelled = task_of((await connection.execute(statement)).one())
     await history.record(connection, EventType.CANCELLED, [cancelled])
-    await connection.execute(select(func.pg_notify(history.CANCELLED, cast(task.id, Text))))
+    await connection.execute(select(func.pg_notify(history.CANCELLED, str(task.id))))
     return cancelled

@@ -1,0 +1,34 @@
+"""The command line: every command is a function of its own module, registered here.
+
+Commands import the stack when they run: `agentmesh version` works without the extra `up`.
+"""
+
+from typing import Annotated
+
+import typer
+
+from agentmesh.cli.down import down
+from agentmesh.cli.status import status
+from agentmesh.cli.up import up
+from agentmesh.cli.version import show_and_exit, version
+
+app = typer.Typer(
+    name="agentmesh",
+    help="The control plane for fleets of AI agents.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for command in (up, status, down, version):
+    app.command()(command)
+
+
+@app.callback()
+def agentmesh(
+    _: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=show_and_exit, is_eager=True),
+    ] = False,
+) -> None:
+    """The control plane for fleets of AI agents."""

@@ -1,0 +1,179 @@
+"""Between the messages of analytics and its domain."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+
+from mesh.analytics.v1 import analytics_service_pb2, invocation_pb2
+from meshkit.errors import InvalidArgument
+from meshkit.filtering import parse_filter
+from meshkit.timestamps import from_timestamp, to_timestamp
+from services.analytics.domain import (
+    AgentTotals,
+    CapabilityTotals,
+    Invocation,
+    InvocationFilter,
+    Outcome,
+    Overview,
+    Period,
+    Totals,
+)
+from services.analytics.errors import FilterValueInvalid
+
+_FILTER_FIELDS: Final = ("agent_id", "capability", "task_id", "outcome")
+_NANOSECONDS: Final = 1_000_000_000
+_LONGEST: Final = 10 * 365 * 86_400.0
+_PREFIX: Final = "OUTCOME_"
+
+
+def invocations_from_proto(
+    request: analytics_service_pb2.BatchCreateInvocationsRequest,
+) -> list[Invocation]:
+    """Decode the invocations to record.
+
+    Raises:
+        InvalidArgument: A time is none, or a span is longer than ten years.
+    """
+    return [
+        _invocation(message, f"invocations[{position}]")
+        for position, message in enumerate(request.invocations)
+    ]
+
+
+def invocation_to_proto(invocation: Invocation) -> invocation_pb2.Invocation:
+    """Encode an invocation."""
+    return invocation_pb2.Invocation(
+        id=str(invocation.id),
+        task_id=str(invocation.task_id),
+        capability=invocation.capability,
+        agent_id=str(invocation.agent_id or ""),
+        agent_name=invocation.agent_name,
+        caller=invocation.caller,
+        outcome=invocation_pb2.Outcome.Value(f"{_PREFIX}{invocation.outcome}"),
+        error_type=invocation.error_type,
+        attempts=invocation.attempts,
+        queue_time=_duration(invocation.queue_time),
+        latency=_duration(invocation.latency),
+        end_time=to_timestamp(invocation.end_time),
+    )
+
+
+def overview_to_proto(overview: Overview) -> analytics_service_pb2.Overview:
+    """Encode an overview."""
+    return analytics_service_pb2.Overview(
+        totals=_totals(overview.totals),
+        agents=[_agent_totals(each) for each in overview.agents],
+        capabilities=[_capability_totals(each) for each in overview.capabilities],
+    )
+
+
+def period_from_proto(request: analytics_service_pb2.GetOverviewRequest) -> Period:
+    """Decode the period that an overview is wanted of.
+
+    Raises:
+        PeriodEmpty: It doesn't end after it starts.
+    """
+    return Period(from_timestamp(request, "start_time"), from_timestamp(request, "end_time"))
+
+
+def invocation_filter(expression: str) -> InvocationFilter:
+    """Decode a filter of invocations.
+
+    Raises:
+        InvalidArgument: The expression can't be read, or a value is not one of its field's.
+    """
+    terms = parse_filter(expression, _FILTER_FIELDS)
+    return InvocationFilter(
+        agent_id=_wanted_id(terms.get("agent_id"), "agent_id"),
+        capability=terms.get("capability"),
+        task_id=_wanted_id(terms.get("task_id"), "task_id"),
+        outcome=_wanted_outcome(terms.get("outcome")),
+    )
+
+
+def _invocation(message: invocation_pb2.Invocation, path: str) -> Invocation:
+    end_time = from_timestamp(message, "end_time", path=f"{path}.end_time")
+    if end_time is None:
+        raise InvalidArgument("When did it end?", field=f"{path}.end_time")
+    return Invocation(
+        id=UUID(message.id),
+        task_id=UUID(message.task_id),
+        capability=message.capability,
+        agent_id=UUID(message.agent_id) if message.agent_id else None,
+        agent_name=message.agent_name,
+        caller=message.caller,
+        outcome=Outcome(invocation_pb2.Outcome.Name(message.outcome).removeprefix(_PREFIX)),
+        error_type=message.error_type,
+        attempts=message.attempts,
+        queue_time=_seconds(message, "queue_time", path),
+        latency=_seconds(message, "latency", path),
+        end_time=end_time,
+    )
+
+
+def _seconds(message: invocation_pb2.Invocation, field: str, path: str) -> float | None:
+    if not message.HasField(field):  # type: ignore[arg-type]  # both names are fields
+        return None
+    span: Duration = getattr(message, field)
+    seconds = span.ToNanoseconds() / _NANOSECONDS
+    if not 0 <= seconds <= _LONGEST:
+        raise InvalidArgument(
+            f"A span of {seconds:g} s is not one of 0 to {_LONGEST:g} s.", field=f"{path}.{field}"
+        )
+    return seconds
+
+
+def _duration(seconds: float | None) -> Duration | None:
+    if seconds is None:
+        return None
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * _NANOSECONDS))
+    return duration
+
+
+def _totals(totals: Totals) -> invocation_pb2.Totals:
+    latency = totals.latency
+    return invocation_pb2.Totals(
+        total=totals.total,
+        succeeded=totals.succeeded,
+        failed=totals.failed,
+        cancelled=totals.cancelled,
+        success_rate=totals.success_rate,
+        latency_mean=_duration(latency.mean if latency else None),
+        latency_p50=_duration(latency.p50 if latency else None),
+        latency_p95=_duration(latency.p95 if latency else None),
+        latency_p99=_duration(latency.p99 if latency else None),
+    )
+
+
+def _agent_totals(agent: AgentTotals) -> invocation_pb2.AgentTotals:
+    return invocation_pb2.AgentTotals(
+        agent_id=str(agent.agent_id), agent_name=agent.agent_name, totals=_totals(agent.totals)
+    )
+
+
+def _capability_totals(capability: CapabilityTotals) -> invocation_pb2.CapabilityTotals:
+    return invocation_pb2.CapabilityTotals(
+        capability=capability.capability, totals=_totals(capability.totals)
+    )
+
+
+def _wanted_id(value: str | None, name: str) -> UUID | None:
+    if value is None:
+        return None
+    try:
+        return UUID(value)
+    except ValueError:
+        raise FilterValueInvalid(name, value, "a UUID") from None
+
+
+def _wanted_outcome(value: str | None) -> Outcome | None:
+    if value is None:
+        return None
+    try:
+        return Outcome(value)
+    except ValueError:
+        raise FilterValueInvalid("outcome", value, f"one of {', '.join(Outcome)}") from None

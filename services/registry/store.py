@@ -1,0 +1,172 @@
+"""SQL of the registry. Leases are set and judged by the database's clock alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, case, delete, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit.paging import PageRequest
+from services.registry.domain import (
+    Agent,
+    AgentFilter,
+    AgentState,
+    Capability,
+    CapabilityOffer,
+    Profile,
+)
+from services.registry.tables import AgentRow, CapabilityRow
+
+_ONLINE = AgentRow.lease_expire_time > func.now()
+_STATE = case((_ONLINE, AgentState.ONLINE.value), else_=AgentState.OFFLINE.value)
+
+# Read along with their agent, so that no reader meets an agent between two sets of capabilities.
+_CAPABILITIES = (
+    select(
+        func.jsonb_agg(
+            aggregate_order_by(
+                func.jsonb_build_array(
+                    CapabilityRow.name, CapabilityRow.version, CapabilityRow.description
+                ),
+                CapabilityRow.position,
+            )
+        )
+    )
+    .where(CapabilityRow.agent_id == AgentRow.id)
+    .correlate(AgentRow)
+    .scalar_subquery()
+)
+
+
+async def upsert_agent(
+    connection: AsyncConnection, tenant: str, agent_id: UUID, profile: Profile, lease: timedelta
+) -> UUID:
+    """Store an agent and start its lease; return its id, the old one if the name is known."""
+    statement = upsert(AgentRow).values(
+        id=agent_id,
+        tenant=tenant,
+        name=profile.name,
+        description=profile.description,
+        labels=dict(profile.labels),
+        create_time=func.now(),
+        heartbeat_time=func.now(),
+        lease_expire_time=func.now() + lease,
+    )
+    renewed = {
+        column: getattr(statement.excluded, column)
+        for column in ("description", "labels", "heartbeat_time", "lease_expire_time")
+    }
+    statement = statement.on_conflict_do_update(
+        index_elements=[AgentRow.tenant, AgentRow.name], set_=renewed
+    )
+    return (await connection.execute(statement.returning(AgentRow.id))).scalar_one()
+
+
+async def replace_capabilities(
+    connection: AsyncConnection, tenant: str, agent_id: UUID, capabilities: Sequence[Capability]
+) -> None:
+    """Make these the agent's capabilities, in this order; there must be at least one."""
+    await connection.execute(delete(CapabilityRow).where(CapabilityRow.agent_id == agent_id))
+    rows = [
+        {
+            "agent_id": agent_id,
+            "name": capability.name,
+            "tenant": tenant,
+            "version": capability.version,
+            "description": capability.description,
+            "position": position,
+        }
+        for position, capability in enumerate(capabilities)
+    ]
+    await connection.execute(insert(CapabilityRow), rows)
+
+
+async def get_agent(connection: AsyncConnection, tenant: str, agent_id: UUID) -> Agent | None:
+    """Return an agent of the tenant, or None."""
+    row = (await connection.execute(_agents(tenant).where(AgentRow.id == agent_id))).one_or_none()
+    return None if row is None else _agent(row)
+
+
+async def list_agents(
+    connection: AsyncConnection, tenant: str, wanted: AgentFilter, page: PageRequest
+) -> list[Agent]:
+    """Return up to `page.size + 1` agents of the tenant, the newest first."""
+    query = _agents(tenant)
+    if wanted.name is not None:
+        query = query.where(AgentRow.name == wanted.name)
+    if wanted.state is not None:
+        query = query.where(literal(wanted.state.value) == _STATE)
+    if wanted.capability is not None:
+        query = query.where(AgentRow.id.in_(_agents_capable_of(tenant, wanted.capability)))
+    if page.after is not None:
+        query = query.where(AgentRow.id < page.after)
+    rows = await connection.execute(query.order_by(AgentRow.id.desc()).limit(page.size + 1))
+    return [_agent(row) for row in rows]
+
+
+async def renew_lease(
+    connection: AsyncConnection, tenant: str, agent_id: UUID, lease: timedelta
+) -> bool:
+    """Have an agent's lease end `lease` from now; return False if there is no such agent."""
+    statement = (
+        update(AgentRow)
+        .where(AgentRow.tenant == tenant, AgentRow.id == agent_id)
+        .values(heartbeat_time=func.now(), lease_expire_time=func.now() + lease)
+    )
+    return (await connection.execute(statement)).rowcount == 1
+
+
+async def delete_agent(connection: AsyncConnection, tenant: str, agent_id: UUID) -> bool:
+    """Delete an agent and its capabilities; return False if there is no such agent."""
+    statement = delete(AgentRow).where(AgentRow.tenant == tenant, AgentRow.id == agent_id)
+    return (await connection.execute(statement)).rowcount == 1
+
+
+async def list_offers(
+    connection: AsyncConnection, tenant: str, name: str | None
+) -> list[CapabilityOffer]:
+    """Count the tenant's agents by capability, or by the one named, in order of the name."""
+    query = (
+        select(CapabilityRow.name, func.count(), func.count().filter(_ONLINE))
+        .join(AgentRow, AgentRow.id == CapabilityRow.agent_id)
+        .where(CapabilityRow.tenant == tenant)
+        .group_by(CapabilityRow.name)
+        .order_by(CapabilityRow.name)
+    )
+    if name is not None:
+        query = query.where(CapabilityRow.name == name)
+    return [CapabilityOffer(*row) for row in await connection.execute(query)]
+
+
+def _agents(tenant: str) -> Select[Any]:
+    return select(
+        AgentRow.__table__, _STATE.label("state"), _CAPABILITIES.label("capabilities")
+    ).where(AgentRow.tenant == tenant)
+
+
+def _agents_capable_of(tenant: str, capability: str) -> Select[UUID]:
+    return select(CapabilityRow.agent_id).where(
+        CapabilityRow.tenant == tenant, CapabilityRow.name == capability
+    )
+
+
+def _agent(row: Any) -> Agent:
+    return Agent(
+        id=row.id,
+        profile=Profile(
+            name=row.name,
+            description=row.description,
+            capabilities=tuple(Capability(*parts) for parts in row.capabilities),
+            labels=row.labels,
+        ),
+        state=AgentState(row.state),
+        create_time=row.create_time,
+        heartbeat_time=row.heartbeat_time,
+        lease_expire_time=row.lease_expire_time,
+    )

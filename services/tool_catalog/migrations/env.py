@@ -1,0 +1,5 @@
+"""Runs the tool catalogue's migrations; see `meshkit.database.migrations`."""
+
+from meshkit.database.migrations import run_environment
+
+run_environment()

@@ -1,0 +1,1 @@
+"""The tests: unit (pure), integration (real PostgreSQL), e2e (processes and Envoy)."""

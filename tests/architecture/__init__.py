@@ -1,0 +1,1 @@
+"""What no single file shows: that the parts of the house agree."""
