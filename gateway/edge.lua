@@ -17,6 +17,14 @@ local function quoted(name)
   return '"' .. string.gsub(string.gsub(name, '[%c\127-\255]', "?"), '["\\]', "\\%0") .. '"'
 end
 
+-- Fields are named as in the request message, of which the body is a part; so says gRPC too.
+local function path_in_request(field, path)
+  if field == "*" then
+    return path
+  end
+  return path == "" and field or field .. "." .. path
+end
+
 local function status_json(failure, request_id)
   local details = {
     '{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"' .. failure.reason .. '","domain":"agentmesh"}',
@@ -38,6 +46,7 @@ local function check_body(handle, message, field)
   if not failure then
     return
   end
+  failure.field = path_in_request(field, failure.field or "")
   -- Local replies that carry a finished body are marked, so that they are left as they are.
   handle:streamInfo():dynamicMetadata():set("agentmesh", "reply", "finished")
   handle:respond({ [":status"] = "400", ["content-type"] = "application/json" },

@@ -66,6 +66,16 @@ def stale(fresh: Path) -> list[Path]:
     return [Path(name) for name in (*differing, *missing)]
 
 
+def write() -> None:
+    """Replace the committed stubs, once all of the new ones are there."""
+    with tempfile.TemporaryDirectory() as temporary:
+        fresh = Path(temporary)
+        generate(fresh)
+        for top in GENERATED:
+            shutil.rmtree(LIBS / top, ignore_errors=True)
+            shutil.copytree(fresh / top, LIBS / top)
+
+
 def check() -> int:
     """Compare a fresh generation with what is committed."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -90,9 +100,7 @@ def main() -> int:
         return 0
     if flags.check:
         return check()
-    for top in GENERATED:
-        shutil.rmtree(LIBS / top, ignore_errors=True)
-    generate(LIBS)
+    write()
     return 0
 
 

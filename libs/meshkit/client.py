@@ -37,7 +37,9 @@ class Channels:
     """Opens channels to the mesh's services, one each, and closes them.
 
     A target is `host:port` or any gRPC target, `xds:///task` among them. Without
-    a token source, calls carry no credential.
+    a token source, calls carry no credential. A unary call has the timeout of the
+    settings or its own, and never longer than the call being served has left. Calls
+    that stream requests are sent as they are: no service makes any.
     """
 
     def __init__(self, peers: PeerSettings, token: TokenSource | None = None) -> None:
@@ -80,9 +82,7 @@ class _Outgoing:
         metadata = aio.Metadata(*(details.metadata or ()))
         for key, value in (*await self._identity(), *_trace()):
             metadata.add(key, value)
-        timeout = details.timeout
-        if timeout is None and unary:
-            timeout = self._bounded()
+        timeout = self._bounded(details.timeout) if unary else details.timeout
         return aio.ClientCallDetails(
             details.method, timeout, metadata, details.credentials, details.wait_for_ready
         )
@@ -94,9 +94,10 @@ class _Outgoing:
         caller = current_or_none()
         return identity if caller is None else identity + delegation_metadata(caller)
 
-    def _bounded(self) -> float:
+    def _bounded(self, wanted: float | None) -> float:
+        timeout = self._timeout if wanted is None else wanted
         remaining = remaining_seconds()
-        return self._timeout if remaining is None else min(self._timeout, remaining - _MARGIN)
+        return timeout if remaining is None else min(timeout, remaining - _MARGIN)
 
 
 def _trace() -> list[tuple[str, str]]:

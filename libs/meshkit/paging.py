@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -72,7 +73,7 @@ def _after(token: str, query: tuple[str, ...]) -> UUID:
 
 
 def _digest(query: tuple[str, ...]) -> bytes:
-    return hashlib.sha256("\0".join(query).encode()).digest()[:8]
+    return hashlib.sha256(json.dumps(query).encode()).digest()[:8]
 
 
 def _invalid() -> InvalidArgument:

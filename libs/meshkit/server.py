@@ -32,7 +32,7 @@ LIVE: Final = "live"
 """Health service name that answers SERVING while the process runs, whatever it depends on."""
 
 _CHECK_INTERVAL = 2.0
-_HEALTH_SHUTDOWN = 1.0
+_HEALTH_PATIENCE = 1.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -128,20 +128,24 @@ class Server:
         """Start, serve until SIGTERM, SIGINT or `stop`, then drain.
 
         A second signal ends running calls at once. `beside` runs while the server
-        does and is cancelled after the drain; if any of it fails, so does `serve`,
-        for a service that has lost a part of its work is better started anew.
+        does and is cancelled after the drain. If any of it ends, the server drains; if
+        it failed, so does `serve`, for a service that has lost a part of its work is
+        better started anew.
         """
         self._on_signals(self.stop)
         tasks = [asyncio.create_task(each) for each in (self._watch_readiness(), *beside)]
         for task in tasks:
             task.add_done_callback(lambda _: self.stop())
-        await self.start()
-        await self._stopping.wait()
-        self._on_signals(self._hurry)
-        await self.drain()
-        for task in tasks:
-            task.cancel()
-        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        try:
+            await self.start()
+            await self._stopping.wait()
+            self._on_signals(self._hurry)
+            await self.drain()
+        finally:
+            for task in tasks:
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
 
@@ -156,14 +160,14 @@ class Server:
         caller that has not yet heard of it is refused.
         """
         log.info("draining")
+        self._stopping.set()
         await self._set_health(_NOT_SERVING)
-        await asyncio.gather(*(action() for action in self._draining))
+        actions = (action() for action in self._draining)
+        for outcome in await asyncio.gather(*actions, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("an action of the drain failed", exc_info=outcome)
         await asyncio.sleep(self._settings.drain_delay)
-        try:
-            # A stuck health watcher holds the servicer's lock.
-            await asyncio.wait_for(self._health.enter_graceful_shutdown(), _HEALTH_SHUTDOWN)
-        except TimeoutError:
-            log.warning("a health watcher did not let go")
+        await _within_patience(self._health.enter_graceful_shutdown())
         await self._server.stop(self._settings.grace)
         log.info("stopped")
 
@@ -181,18 +185,30 @@ class Server:
             await self._check_readiness()
 
     async def _check_readiness(self) -> None:
+        status = _SERVING
         try:
             for check in self._readiness:
                 await check()
         except DomainError as error:
             log.warning("not ready", cause=error.message)
-            await self._set_health(_NOT_SERVING)
-        else:
-            await self._set_health(_SERVING)
+            status = _NOT_SERVING
+        # A draining server must not call back the callers that it has turned away.
+        if not self._stopping.is_set():
+            await self._set_health(status)
 
     async def _set_health(self, status: Any) -> None:
-        for service in ("", *self._services):
-            await self._health.set(service, status)
+        services = ("", *self._services)
+        await asyncio.gather(
+            *(_within_patience(self._health.set(service, status)) for service in services)
+        )
+
+
+async def _within_patience(change: Coroutine[Any, Any, None]) -> None:
+    try:
+        # A stuck health watcher holds the servicer's lock.
+        await asyncio.wait_for(change, _HEALTH_PATIENCE)
+    except TimeoutError:
+        log.warning("a health watcher did not let go")
 
 
 class _Registrar:

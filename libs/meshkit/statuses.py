@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 import grpc
+import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from meshkit import errors
 from meshkit.errors import DomainError, FieldViolation, Kind
+
+log = structlog.get_logger()
 
 DOMAIN: Final = "agentmesh"
 DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -45,6 +48,13 @@ _ERRORS: Final[dict[grpc.StatusCode, type[DomainError]]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhausted,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
+    # A peer that stops ends its running calls with it; one's own cancellation raises another error.
+    grpc.StatusCode.CANCELLED: errors.Unavailable,
+}
+
+_TRANSPORT_WORDS: Final[dict[type[DomainError], str]] = {
+    errors.Unavailable: "A service that is needed can't be reached now. Try again.",
+    errors.DeadlineExceeded: "A service that is needed did not answer in time. Try again.",
 }
 
 
@@ -92,13 +102,29 @@ def _cut(text: str, most_bytes: int) -> str:
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
-    """Decode what a peer answered, so that the caller's code need not know gRPC."""
+    """Decode what a peer answered, so that the caller's code need not know gRPC.
+
+    An answer that no service of the mesh wrote is logged and decoded without its
+    words: they are the transport's and tell of addresses.
+    """
     kind = _ERRORS.get(error.code(), DomainError)
-    decoded = kind(error.details() or error.code().name)
+    status = _status_of(error)
+    if status is None:
+        log.warning("transport failed", code=error.code().name, details=error.details())
+        return kind(_TRANSPORT_WORDS.get(kind, "A service that is needed failed."))
+    decoded = kind(status.message)
+    _apply_details(decoded, status)
+    return decoded
+
+
+def _status_of(error: grpc.aio.AioRpcError) -> Status | None:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
-            _apply_details(decoded, Status.FromString(value))
-    return decoded
+            try:
+                return Status.FromString(value)
+            except DecodeError:
+                return None
+    return None
 
 
 def _apply_details(error: DomainError, status: Status) -> None:

@@ -17,7 +17,7 @@ from services.auth.create_key import MIGRATIONS, create_key
 from services.auth.secrets import MasterKey
 from services.auth.servicer import AuthServicer
 from services.auth.settings import Settings
-from services.auth.usecases import ApiKeys, Tokens
+from services.auth.usecases import ApiKeys, Tokens, check_master_key
 
 
 async def serve() -> None:
@@ -34,6 +34,7 @@ async def serve() -> None:
     lifetime = settings.auth.token_lifetime
     tokens = Tokens(database, master, api_keys, issuer=issuer, audience=audience, lifetime=lifetime)
     await tokens.signing_keys()
+    await check_master_key(database, master)
     own_tokens = TokenVerifier(PublicKeys(tokens.public_keys), issuer=issuer, audience=audience)
     server = Server(
         settings.grpc,

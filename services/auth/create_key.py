@@ -18,19 +18,21 @@ from meshkit.settings import LogSettings
 from meshkit.telemetry.logs import configure_logs
 from services.auth.secrets import MasterKey
 from services.auth.settings import OfflineSettings
-from services.auth.usecases import ApiKeys
+from services.auth.usecases import ApiKeys, check_master_key
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_LONGEST = 128
 
 
 async def create_key(arguments: list[str]) -> None:
     """Parse the arguments and do it."""
     wanted = _parser().parse_args(arguments)
-    settings = OfflineSettings()
     configure_logs(LogSettings(), service="auth", stream=sys.stderr)
+    settings = OfflineSettings()
     database = Database(settings.database)
     await migrate(database.url, MIGRATIONS)
     master = MasterKey(settings.auth.master_key.get_secret_value())
+    await check_master_key(database, master)
     api_keys = ApiKeys(database, master, environment=settings.auth.key_environment)
     key, secret = await api_keys.issue(
         tenant=wanted.tenant,
@@ -45,8 +47,25 @@ async def create_key(arguments: list[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m services.auth create-key")
-    parser.add_argument("--name", required=True, help="what the key is for")
+    parser.add_argument("--name", required=True, type=_name, help="what the key is for")
     parser.add_argument("--role", required=True, action="append", help="may be repeated")
-    parser.add_argument("--tenant", default="default", help="tenant the key is confined to")
-    parser.add_argument("--subject", help="whom a call with the key acts as; key:<id> if unset")
+    parser.add_argument(
+        "--tenant", default="default", type=_header_text, help="tenant the key is confined to"
+    )
+    parser.add_argument(
+        "--subject", type=_header_text, help="whom a call with the key acts as; key:<id> if unset"
+    )
     return parser
+
+
+def _name(text: str) -> str:
+    if not 1 <= len(text) <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"must have 1 to {_LONGEST} characters")
+    return text
+
+
+def _header_text(text: str) -> str:
+    # It travels between services in headers, which hold nothing else.
+    if not _name(text).isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError("must be printable ASCII without spaces")
+    return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshkit.errors import InvalidArgument, NotFound, PermissionDenied
+from meshkit.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 
 
 class ApiKeyNotFound(NotFound):
@@ -34,4 +34,14 @@ class RoleNotHeld(PermissionDenied):
         super().__init__(
             f"You may not hand out the role {role!r}: it allows more than you hold.",
             field="api_key.roles",
+        )
+
+
+class MasterKeyWrong(FailedPrecondition):
+    """What is stored was sealed under another master key."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The keys in this database were sealed under another master key;"
+            " set AGENTMESH_AUTH__MASTER_KEY to the one it was set up with."
         )

@@ -16,11 +16,13 @@ import zlib
 from dataclasses import dataclass
 from uuid import UUID
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-_FORM = re.compile(r"^mesh_[a-z0-9]{1,16}_([0-9a-f]{32})_([A-Za-z0-9_-]{43})([0-9a-f]{8})$")
+from services.auth.errors import MasterKeyWrong
+
+_FORM = re.compile(r"mesh_[a-z0-9]{1,16}_([0-9a-f]{32})_([A-Za-z0-9_-]{43})([0-9a-f]{8})")
 _SECRET_BYTES = 32
 
 
@@ -40,7 +42,7 @@ def compose(environment: str, key_id: UUID, secret: str) -> str:
 
 def parse(api_key: str) -> Presented | None:
     """Read an API key; None if it hasn't the form or the checksum is wrong."""
-    match = _FORM.match(api_key)
+    match = _FORM.fullmatch(api_key)
     if match is None or _checksum(api_key[:-8]) != match[3]:
         return None
     return Presented(UUID(hex=match[1]), match[2])
@@ -75,9 +77,12 @@ class MasterKey:
         """Undo `seal`.
 
         Raises:
-            cryptography.fernet.InvalidToken: It was sealed under another master key.
+            MasterKeyWrong: It was sealed under another master key.
         """
-        return self._seal.decrypt(sealed)
+        try:
+            return self._seal.decrypt(sealed)
+        except InvalidToken as error:
+            raise MasterKeyWrong from error
 
 
 def _derive(master_key: str, purpose: bytes) -> bytes:

@@ -29,7 +29,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             current_principal(),
             display_name=wanted.display_name,
             roles=list(wanted.roles),
-            expire_time=from_timestamp(wanted, "expire_time"),
+            expire_time=from_timestamp(wanted, "expire_time", path="api_key.expire_time"),
         )
         return auth_service_pb2.CreateApiKeyResponse(
             api_key=convert.api_key_to_proto(key), secret=secret

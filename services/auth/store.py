@@ -94,7 +94,9 @@ async def insert_signing_key(connection: AsyncConnection, key: SigningKey) -> No
 
 async def list_signing_keys(connection: AsyncConnection) -> list[SigningKey]:
     """Return all signing keys, the newest first."""
-    query = select(SigningKeyRow.__table__).order_by(SigningKeyRow.create_time.desc())
+    query = select(SigningKeyRow.__table__).order_by(
+        SigningKeyRow.create_time.desc(), SigningKeyRow.id.desc()
+    )
     return [SigningKey(**row) for row in (await connection.execute(query)).mappings()]
 
 

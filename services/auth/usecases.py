@@ -222,6 +222,18 @@ class Tokens:
         return self._signer
 
 
+async def check_master_key(database: Database, master: MasterKey) -> None:
+    """Make sure that what is stored was sealed under this master key.
+
+    With another one no API key would be recognised and no token could be signed.
+
+    Raises:
+        MasterKeyWrong: It was sealed under another.
+    """
+    for key in await database.transaction(store.list_signing_keys):
+        master.unseal(key.sealed_private_key)
+
+
 def _found(key: ApiKey | None) -> ApiKey:
     if key is None:
         raise ApiKeyNotFound

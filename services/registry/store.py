@@ -72,7 +72,11 @@ async def replace_capabilities(
     connection: AsyncConnection, tenant: str, agent_id: UUID, capabilities: Sequence[Capability]
 ) -> None:
     """Make these the agent's capabilities, in this order; there must be at least one."""
-    await connection.execute(delete(CapabilityRow).where(CapabilityRow.agent_id == agent_id))
+    await connection.execute(
+        delete(CapabilityRow).where(
+            CapabilityRow.tenant == tenant, CapabilityRow.agent_id == agent_id
+        )
+    )
     rows = [
         {
             "agent_id": agent_id,
@@ -135,7 +139,7 @@ async def list_offers(
     query = (
         select(CapabilityRow.name, func.count(), func.count().filter(_ONLINE))
         .join(AgentRow, AgentRow.id == CapabilityRow.agent_id)
-        .where(CapabilityRow.tenant == tenant)
+        .where(CapabilityRow.tenant == tenant, AgentRow.tenant == tenant)
         .group_by(CapabilityRow.name)
         .order_by(CapabilityRow.name)
     )

@@ -77,11 +77,18 @@ class Database:
 async def _to_the_end(awaitable: Awaitable[None]) -> None:
     """Await to the end even if cancelled meanwhile; then the cancellation goes on."""
     task = asyncio.ensure_future(awaitable)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+    cancellation: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            # There may be a second: of a caller that went away and then of its deadline.
+            cancellation = error
+    failure = task.exception()
+    if cancellation is not None:
+        raise cancellation
+    if failure is not None:
+        raise failure
 
 
 def _engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
@@ -117,7 +124,9 @@ def _sqlstate(error: DBAPIError) -> str:
 
 
 def _translated(error: DBAPIError) -> Exception:
-    unreachable = isinstance(error, OperationalError | InterfaceError)
+    # The driver also calls a value that doesn't fit its column an error of the interface.
+    misfit = isinstance(getattr(error.orig, "__cause__", None), ValueError)
+    unreachable = isinstance(error, OperationalError | InterfaceError) and not misfit
     if unreachable or error.connection_invalidated or _sqlstate(error)[:2] in ("08", "57", "53"):
         return _away()
     if _sqlstate(error) in _UNSTORABLE_TEXT:

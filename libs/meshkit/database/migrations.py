@@ -47,7 +47,8 @@ async def migrate(url: URL, migrations: Path, *, revision: str = "head") -> None
 
 def _upgrade(connection: Connection, migrations: Path, revision: str) -> None:
     config = Config()
-    config.set_main_option("script_location", str(migrations))
+    # A configuration file would read a percent sign as the start of a reference.
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

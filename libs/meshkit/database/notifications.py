@@ -41,16 +41,26 @@ class Notifications:
 
     async def _listen(self) -> None:
         connection = await asyncpg.connect(self._dsn)
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
         try:
             for channel in self._listeners:
                 await connection.add_listener(channel, self._heard)
             for listener in self._listeners.values():
                 listener("")
-            while not connection.is_closed():
-                await asyncio.sleep(_PROBE_SECONDS)
-                await connection.execute("SELECT 1")
+            while not await _set_within(lost, _PROBE_SECONDS):
+                # A connection that fell silent looks open until it is asked.
+                await connection.execute("SELECT 1", timeout=_PROBE_SECONDS)
         finally:
             connection.terminate()
 
     def _heard(self, _connection: Any, _pid: int, channel: str, payload: Any) -> None:
         self._listeners[channel](str(payload))
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

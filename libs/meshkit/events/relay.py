@@ -49,6 +49,8 @@ class Relay:
         """Publish until cancelled."""
         delay = _BACKOFF_SECONDS[0]
         while True:
+            # Before the look: an event appended while this one publishes must cut the wait.
+            self._woken.clear()
             try:
                 moved = await self.publish_some()
             except DomainError as error:
@@ -82,7 +84,6 @@ class Relay:
         return len(events)
 
     async def _wait(self) -> None:
-        self._woken.clear()
         try:
             async with asyncio.timeout(_POLL_SECONDS):
                 await self._woken.wait()

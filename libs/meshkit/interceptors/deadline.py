@@ -46,7 +46,10 @@ class Deadline(Interceptor):
             return
         _ends_at.set(asyncio.get_running_loop().time() + seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as budget:
                 yield
         except TimeoutError as error:
+            if not budget.expired():
+                # Some timeout of the handler's own, which says nothing of the call's.
+                raise
             raise DeadlineExceeded("The call ran out of time; its outcome is unknown.") from error

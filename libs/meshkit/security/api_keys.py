@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass
+from typing import Final
 
 from cachetools import LRUCache
 
@@ -13,15 +15,18 @@ from meshkit.clock import Clock, SystemClock
 from meshkit.errors import Unauthenticated, Unavailable
 from meshkit.security.principal import Principal
 
+ABOUT_API_KEY: Final = {"credential": "api_key"}
+"""Metadata of the refusal of an API key, which tells it from one of the asking service's token."""
+
 ApiKeyCheck = Callable[[str], Awaitable[Principal]]
 """Asks whom an API key speaks for; raises Unauthenticated or Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the check said and when; `principal` is None for a refused key."""
+    """Whom the check said a key speaks for, and when."""
 
-    principal: Principal | None
+    principal: Principal
     checked_at: float
 
 
@@ -29,8 +34,10 @@ class CachedApiKeys:
     """Verifies API keys by a check whose answers it remembers.
 
     A good answer is trusted for `fresh_seconds`, and for `stale_seconds` while the
-    check is unavailable; a refusal is trusted for `refusal_seconds`. Callers that
-    ask for the same key at once share one check. Keys are held as digests only.
+    check is unavailable; a refusal is trusted for `refusal_seconds`. Up to `size` of
+    either are held, apart, so that a flood of bad keys drives no good one out.
+    Callers that ask for the same key at once share one check. Keys are held as
+    digests only.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class CachedApiKeys:
         self._refusal = refusal_seconds
         self._clock = clock or SystemClock()
         self._answers: LRUCache[bytes, _Answer] = LRUCache(maxsize=size)
+        self._refused_at: LRUCache[bytes, float] = LRUCache(maxsize=size)
         self._pending: dict[bytes, asyncio.Task[Principal]] = {}
 
     async def verify(self, credential: str) -> Principal:
@@ -60,25 +68,22 @@ class CachedApiKeys:
         """
         digest = hashlib.sha256(credential.encode()).digest()
         answer = self._answers.get(digest)
-        if answer is not None and self._is_fresh(answer):
-            return self._unwrap(answer)
+        if answer is not None and self._is_within(self._fresh, answer.checked_at):
+            return self._unexpired(answer.principal)
+        refused_at = self._refused_at.get(digest)
+        if refused_at is not None and self._is_within(self._refusal, refused_at):
+            raise refused()
         try:
             return await self._ask(digest, credential)
         except Unavailable:
-            if answer is None or answer.principal is None or self._age(answer) > self._stale:
+            if answer is None or not self._is_within(self._stale, answer.checked_at):
                 raise
-            return self._unwrap(answer)
+            return self._unexpired(answer.principal)
 
-    def _age(self, answer: _Answer) -> float:
-        return self._clock.monotonic() - answer.checked_at
+    def _is_within(self, seconds: float, since: float) -> bool:
+        return self._clock.monotonic() - since < seconds
 
-    def _is_fresh(self, answer: _Answer) -> bool:
-        return self._age(answer) < (self._refusal if answer.principal is None else self._fresh)
-
-    def _unwrap(self, answer: _Answer) -> Principal:
-        principal = answer.principal
-        if principal is None:
-            raise refused()
+    def _unexpired(self, principal: Principal) -> Principal:
         if principal.expires_at is not None and principal.expires_at <= self._clock.now():
             raise refused()
         return principal
@@ -86,7 +91,9 @@ class CachedApiKeys:
     async def _ask(self, digest: bytes, credential: str) -> Principal:
         pending = self._pending.get(digest)
         if pending is None:
-            pending = asyncio.create_task(self._ask_once(digest, credential))
+            # In a context of its own: the deadline of the caller that came first is not the others'.
+            asking = self._ask_once(digest, credential)
+            pending = asyncio.create_task(asking, context=Context())
             self._pending[digest] = pending
             pending.add_done_callback(lambda _: self._pending.pop(digest, None))
         # A caller that gives up must not take the others' answer with it.
@@ -96,7 +103,8 @@ class CachedApiKeys:
         try:
             principal = await self._check(credential)
         except Unauthenticated:
-            self._answers[digest] = _Answer(None, self._clock.monotonic())
+            self._answers.pop(digest, None)
+            self._refused_at[digest] = self._clock.monotonic()
             raise
         self._answers[digest] = _Answer(principal, self._clock.monotonic())
         return principal
@@ -104,4 +112,6 @@ class CachedApiKeys:
 
 def refused() -> Unauthenticated:
     """Make the one answer for every API key that is no good, whatever the cause."""
-    return Unauthenticated("The API key is unknown, expired or revoked; use another one.")
+    return Unauthenticated(
+        "The API key is unknown, expired or revoked; use another one.", metadata=ABOUT_API_KEY
+    )

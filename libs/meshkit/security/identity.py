@@ -12,8 +12,8 @@ from grpc import aio
 from mesh.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, token_pb2
 from meshkit.client import Channels
 from meshkit.clock import Clock, SystemClock
-from meshkit.errors import Unavailable
-from meshkit.security.api_keys import CachedApiKeys
+from meshkit.errors import DomainError, InvalidArgument, Unauthenticated, Unavailable
+from meshkit.security.api_keys import ABOUT_API_KEY, CachedApiKeys, refused
 from meshkit.security.credentials import CredentialVerifier, Verifier
 from meshkit.security.principal import Principal
 from meshkit.security.tokens import PublicKeys, TokenVerifier
@@ -22,6 +22,7 @@ from meshkit.statuses import from_rpc_error
 from meshkit.timestamps import from_timestamp
 
 _RENEW_AT = 0.8
+_RETRY_SECONDS = 2.0
 
 
 class ServiceToken:
@@ -42,7 +43,8 @@ class ServiceToken:
         Raises:
             Unavailable: There is none, and auth can't be reached or refuses this service.
         """
-        if self._clock.monotonic() < self._renew_at:
+        now = self._clock.monotonic()
+        if now < self._renew_at or (now < self._expires_at and self._lock.locked()):
             return self._token
         async with self._lock:
             if self._clock.monotonic() >= self._renew_at:
@@ -56,11 +58,10 @@ class ServiceToken:
             response = await self._auth.ExchangeToken(request)
         except aio.AioRpcError as error:
             if started < self._expires_at:
+                self._renew_at = min(started + _RETRY_SECONDS, self._expires_at)
                 return
             # Auth refusing this service is not the fault of the caller being served.
-            raise Unavailable(
-                "Credentials can't be checked now. Try again.", retry_after=1.0
-            ) from error
+            raise _uncheckable() from error
         seconds = response.expires_in.ToNanoseconds() / 1e9
         self._token = response.access_token
         self._renew_at = started + seconds * _RENEW_AT
@@ -106,8 +107,21 @@ class Identity:
         try:
             found = await stub.VerifyApiKey(auth_service_pb2.VerifyApiKeyRequest(api_key=api_key))
         except aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            raise _about_the_caller(from_rpc_error(error)) from error
         return principal_from_proto(found)
+
+
+def _about_the_caller(problem: DomainError) -> DomainError:
+    """Return what the caller may know: its key is no good, or else it can't be checked now."""
+    refuses_the_key = isinstance(problem, Unauthenticated) and problem.metadata == ABOUT_API_KEY
+    if refuses_the_key or isinstance(problem, InvalidArgument):
+        return refused()
+    # Anything else is between this service and auth.
+    return _uncheckable()
+
+
+def _uncheckable() -> Unavailable:
+    return Unavailable("Credentials can't be checked now. Try again.", retry_after=1.0)
 
 
 def principal_from_proto(message: token_pb2.Principal) -> Principal:

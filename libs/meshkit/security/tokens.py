@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,8 +30,8 @@ class PublicKeys:
     """Keeps the public keys that a source gives.
 
     Keys are fetched anew when they are old or when a token names an unknown one,
-    at most once in `refetch_seconds`. While the source is away, the keys known go
-    on being used.
+    once the first are known at most once in `refetch_seconds`. Callers that need a
+    fetch share it. While the source is away, the keys known go on being used.
     """
 
     def __init__(
@@ -47,8 +48,8 @@ class PublicKeys:
         self._refetch = refetch_seconds
         self._keys: Mapping[str, Ed25519PublicKey] = {}
         self._fetched_at: float | None = None
-        self._tried_at: float | None = None
-        self._lock = asyncio.Lock()
+        self._tried_at = 0.0
+        self._fetching: asyncio.Task[None] | None = None
 
     async def get(self, key_id: str) -> Ed25519PublicKey | None:
         """Return the key of this id, or None if the source doesn't publish it.
@@ -56,8 +57,10 @@ class PublicKeys:
         Raises:
             Unavailable: No keys could ever be fetched.
         """
-        if self._is_old() or key_id not in self._keys:
-            await self._fetch()
+        key = self._keys.get(key_id)
+        if key is not None and (self._fetching is not None or not self._is_old()):
+            return key
+        await self._fetch()
         return self._keys.get(key_id)
 
     def _is_old(self) -> bool:
@@ -66,22 +69,30 @@ class PublicKeys:
         )
 
     async def _fetch(self) -> None:
-        async with self._lock:
+        if self._fetching is None:
             now = self._clock.monotonic()
-            known = self._fetched_at is not None
-            if known and self._tried_at is not None and now - self._tried_at < self._refetch:
+            if self._fetched_at is not None and now - self._tried_at < self._refetch:
                 return
             self._tried_at = now
-            try:
-                self._keys = await self._source()
-            except DomainError as error:
-                if not known:
-                    raise Unavailable(
-                        "Credentials can't be checked now: the auth service is away. Try again.",
-                        retry_after=1.0,
-                    ) from error
-                return
-            self._fetched_at = now
+            # In a context of its own: the deadline of the caller that came first is not the others'.
+            self._fetching = asyncio.create_task(self._fetch_once(now), context=Context())
+            self._fetching.add_done_callback(self._fetch_ended)
+        await asyncio.shield(self._fetching)
+
+    async def _fetch_once(self, now: float) -> None:
+        try:
+            self._keys = await self._source()
+        except DomainError as error:
+            if self._fetched_at is None:
+                raise Unavailable(
+                    "Credentials can't be checked now: the auth service is away. Try again.",
+                    retry_after=1.0,
+                ) from error
+            return
+        self._fetched_at = now
+
+    def _fetch_ended(self, _task: asyncio.Task[None]) -> None:
+        self._fetching = None
 
 
 class TokenVerifier:
@@ -121,7 +132,8 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,
-                options={"require": REQUIRED_CLAIMS},
+                # A token is no worse for coming from a clock that is a little ahead.
+                options={"require": REQUIRED_CLAIMS, "verify_iat": False},
             )
         except jwt.PyJWTError as error:
             raise _invalid() from error
@@ -130,7 +142,7 @@ class TokenVerifier:
     def _key_id(self, credential: str) -> str:
         try:
             header = jwt.get_unverified_header(credential)
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, RecursionError) as error:
             raise _invalid() from error
         key_id = header.get("kid")
         if header.get("typ") != TOKEN_TYPE or header.get("alg") != ALGORITHM or not key_id:

@@ -20,7 +20,8 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from meshkit.settings import TelemetrySettings
 
 TRACEPARENT_KEY: Final = "traceparent"
-_TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+_SAMPLED = 0x01
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,11 @@ def _recorded() -> TraceContext | None:
 
 
 def _continued(traceparent: str | None) -> TraceContext:
-    match = _TRACEPARENT.match(traceparent or "")
+    match = _TRACEPARENT.fullmatch(traceparent or "")
     span_id = os.urandom(8).hex()
     if match is None:
         return TraceContext(os.urandom(16).hex(), span_id, sampled=False)
-    return TraceContext(match[1], span_id, sampled=match[3] == "01")
+    return TraceContext(match[1], span_id, sampled=bool(int(match[3], 16) & _SAMPLED))
 
 
 def tracing_interceptors(

@@ -8,6 +8,9 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from agentmesh import Agent, TaskContext, TaskFailed
 from agentmesh.demo.samples import TABLES
@@ -22,8 +25,8 @@ class Job:
     """Which table to summarise; after every `chunk` rows it rests for `pause` seconds."""
 
     file: str
-    chunk: int = 50
-    pause: float = 0.0
+    chunk: Annotated[int, Field(ge=1)] = 50
+    pause: Annotated[float, Field(ge=0, le=10)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ async def summarise(ctx: TaskContext, job: Job) -> Summary:
 
 def _read(path: Path) -> list[Row]:
     with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(file, restval=""))
 
 
 def _column(values: list[str]) -> Column | None:

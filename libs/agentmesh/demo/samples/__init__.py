@@ -1,4 +1,4 @@
-"""The texts and tables that the sample agents work on."""
+"""The texts and tables that the sample agents work on; the weather is made up."""
 
 from collections.abc import Mapping
 from pathlib import Path

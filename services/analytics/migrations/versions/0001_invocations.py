@@ -35,3 +35,4 @@ def upgrade() -> None:
     op.execute(
         "CREATE INDEX invocations_by_capability ON invocations (tenant, capability, record_id)"
     )
+    op.execute("CREATE INDEX invocations_by_outcome ON invocations (tenant, outcome, record_id)")

@@ -1,0 +1,52 @@
+"""What a task came to, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from agentmesh.resources import Task
+
+
+def headline(task: Task) -> str:
+    """Say what a task returned, or why it didn't."""
+    if task.state == "SUCCEEDED":
+        return _HEADLINES[task.capability](task.result)
+    if task.state == "FAILED" and task.error is not None:
+        return f"{task.error.type}: {task.error.message}"
+    if task.progress is not None:
+        return f"{task.progress.message} when it was called off"
+    return ""
+
+
+def _fact(facts: list[Mapping[str, Any]]) -> str:
+    if not facts:
+        return "nothing found"
+    best = facts[0]
+    return f"{best['sentence']} ({best['file']}:{best['line']})"
+
+
+def _count(count: Mapping[str, Any]) -> str:
+    frequent = ", ".join(f"{word} {times}" for word, times in count["most_frequent"].items())
+    return f"{count['words']} words, {count['distinct']} different; most often {frequent}"
+
+
+def _likeness(likeness: Mapping[str, Any]) -> str:
+    shared, jaccard, cosine = (float(likeness[name]) for name in ("shared", "jaccard", "cosine"))
+    return f"{shared:.0f} words shared, Jaccard {jaccard}, cosine {cosine}"
+
+
+def _summary(summary: Mapping[str, Any]) -> str:
+    columns = "; ".join(
+        f"{heading} mean {column['mean']}, median {column['median']}, {column['missing']} missing"
+        for heading, column in summary["columns"].items()
+    )
+    return f"{summary['rows']} rows; {columns}"
+
+
+_HEADLINES: Final[Mapping[str, Callable[[Any], str]]] = {
+    "facts.find": _fact,
+    "words.count": _count,
+    "words.compare": _likeness,
+    "table.summarise": _summary,
+}
