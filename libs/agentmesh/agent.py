@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from agentmesh.connection import Connection
@@ -67,7 +68,8 @@ class Agent:
         `TaskContext` if it likes. What it returns is the result. If it raises, the
         attempt has failed and is tried again as the task's policy says;
         `TaskFailed(..., retryable=False)` gives up at once. Cancellation is
-        `asyncio.CancelledError` at its next await.
+        `asyncio.CancelledError` at its next await; a plain function runs in a
+        thread, which can't be stopped: it goes on, and its result is dropped.
         """
 
         def register(function: F) -> F:
@@ -97,6 +99,8 @@ class Agent:
 
     async def _run_until_signalled(self, grace: float) -> None:
         worker = self._worker(grace)
+        # Plain functions run in threads: one for each slot, whatever the number of cores.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self.slots))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, worker.leave)
         await worker.run()

@@ -19,6 +19,7 @@ Key = tuple[str, int]
 
 _MESSAGE_LIMIT = 8192
 _TYPE_LIMIT = 256
+_MOST_REPORTS = 1000
 
 
 class Running:
@@ -73,15 +74,16 @@ class Running:
         return [_lease(key) for key in self._tasks]
 
     async def next_reports(self) -> list[dispatch_service_pb2.Report]:
-        """Wait for reports to send, and return all that there are."""
+        """Wait for reports to send, and return those there are, as many as a message may hold."""
         while not (self._unsent or self._progress):
             self._changed.clear()
             await self._changed.wait()
         # A task's progress goes before its end.
-        reports = [*self._progress.values(), *self._unsent.values()]
-        self._progress.clear()
-        self._unsent.clear()
-        return reports[:1000]
+        reports: list[dispatch_service_pb2.Report] = []
+        for waiting in (self._progress, self._unsent):
+            while waiting and len(reports) < _MOST_REPORTS:
+                reports.append(waiting.pop(next(iter(waiting))))
+        return reports
 
     async def idle(self) -> None:
         """Wait until nothing runs and everything is acknowledged."""
@@ -108,6 +110,11 @@ class Running:
         try:
             handler = self._handlers[task.capability]
             result = to_value(await handler.run(context, from_struct(task.input)))
+        except asyncio.CancelledError:
+            if key not in self._tasks:
+                raise
+            # Not called off by the mesh: the handler cancelled itself.
+            return _failure("CancelledError", "the handler was cancelled", retryable=True)
         except TaskFailed as error:
             return _failure(error.type, str(error), retryable=error.retryable)
         except Exception as error:

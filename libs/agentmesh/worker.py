@@ -91,6 +91,7 @@ class Worker:
                 for task in (leaving, serving, beating):
                     task.cancel()
                 await asyncio.gather(leaving, serving, beating, return_exceptions=True)
+                self._running.release_all()
                 await self._say_goodbye(registry)
 
     async def _finish(self, serving: asyncio.Task[None]) -> None:

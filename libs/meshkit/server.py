@@ -185,7 +185,7 @@ class Server:
             await self._check_readiness()
 
     async def _check_readiness(self) -> None:
-        status = _SERVING
+        status: Any = _SERVING
         try:
             for check in self._readiness:
                 await check()

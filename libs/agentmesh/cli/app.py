@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agentmesh.cli.demo import demo
 from agentmesh.cli.down import down
 from agentmesh.cli.status import status
 from agentmesh.cli.up import up
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (up, status, down, version):
+for command in (up, status, down, demo, version):
     app.command()(command)
 
 

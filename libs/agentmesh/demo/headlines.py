@@ -23,11 +23,11 @@ def _fact(facts: list[Mapping[str, Any]]) -> str:
     if not facts:
         return "nothing found"
     best = facts[0]
-    return f"{best['sentence']} ({best['file']}:{best['line']})"
+    return f"{best['file']}:{best['line']} {best['sentence']}"
 
 
 def _count(count: Mapping[str, Any]) -> str:
-    frequent = ", ".join(f"{word} {times}" for word, times in count["most_frequent"].items())
+    frequent = ", ".join(f"{each['word']} {each['times']}" for each in count["most_frequent"])
     return f"{count['words']} words, {count['distinct']} different; most often {frequent}"
 
 
@@ -38,8 +38,8 @@ def _likeness(likeness: Mapping[str, Any]) -> str:
 
 def _summary(summary: Mapping[str, Any]) -> str:
     columns = "; ".join(
-        f"{heading} mean {column['mean']}, median {column['median']}, {column['missing']} missing"
-        for heading, column in summary["columns"].items()
+        "{heading} mean {mean}, median {median}, {missing} missing".format_map(column)
+        for column in summary["columns"]
     )
     return f"{summary['rows']} rows; {columns}"
 

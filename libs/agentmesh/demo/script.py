@@ -30,14 +30,14 @@ class Step:
 
     Attributes:
         title: The task in words.
-        cancel: Whether the demo calls it off once it reports progress.
+        cancel_at: The progress, from 0 to 1, at which the demo calls it off.
     """
 
     title: str
     capability: str
     input: Mapping[str, Any]
     end: End
-    cancel: bool = False
+    cancel_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ def _tables() -> list[Step]:
     return [
         Step("weather", capability, weather, _succeeded("365 rows; temperature_c mean 9.283")),
         Step(
-            "weather, called off on the way",
+            "weather, called off halfway",
             capability,
-            {"file": "weather.csv", "chunk": 5, "pause": 1.0},
-            End("CANCELLED"),
-            cancel=True,
+            {"file": "weather.csv", "chunk": 20, "pause": 0.2},
+            End("CANCELLED", "when it was called off"),
+            cancel_at=0.5,
         ),
         Step("planets", capability, {"file": "planets.csv"}, _succeeded("8 rows; mass_earths")),
         Step(
@@ -99,9 +99,9 @@ def _counts() -> list[Step]:
             "rivers, at the second attempt",
             capability,
             {"text": _text("rivers.txt"), "hiccups": 1},
-            End("SUCCEEDED", "223 words", attempts=2),
+            End("SUCCEEDED", "218 words", attempts=2),
         ),
-        Step("rivers", capability, {"text": _text("rivers.txt")}, _succeeded("223 words")),
+        Step("rivers", capability, {"text": _text("rivers.txt")}, _succeeded("218 words")),
         Step("planets", capability, {"text": _text("planets.txt")}, _succeeded("229 words")),
         Step("elements", capability, {"text": _text("elements.txt")}, _succeeded("222 words")),
         Step("an input without a text", capability, {"most": 3}, End("FAILED", "InvalidInput")),
@@ -113,9 +113,9 @@ def _comparisons() -> list[Step]:
         _text(name) for name in ("planets.txt", "rivers.txt", "elements.txt")
     )
     return [
-        _comparison("planets and rivers", planets, rivers, "31 words shared"),
+        _comparison("planets and rivers", planets, rivers, "30 words shared"),
         _comparison("planets and elements", planets, elements, "38 words shared"),
-        _comparison("rivers and elements", rivers, elements, "27 words shared"),
+        _comparison("rivers and elements", rivers, elements, "25 words shared"),
         _comparison("rivers and rivers", rivers, rivers, "cosine 1.0"),
     ]
 
@@ -147,9 +147,7 @@ def _comparison(title: str, left: str, right: str, says: str) -> Step:
 
 def _question(words: str, answer: str, *files: str) -> Step:
     title = f"{words} ({', '.join(files)})" if files else words
-    return Step(
-        title, "facts.find", {"words": words, "files": list(files)}, _succeeded(answer)
-    )
+    return Step(title, "facts.find", {"words": words, "files": list(files)}, _succeeded(answer))
 
 
 def _succeeded(says: str) -> End:

@@ -1,6 +1,7 @@
 """A real PostgreSQL in a directory, reached over a private Unix socket only."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
@@ -77,8 +78,12 @@ class EmbeddedPostgres:
 
     @property
     def socket_directory(self) -> Path:
-        """Return where the server's socket is: its directory, unless that path is too long."""
-        if len(os.fsencode(self.directory / SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES:
+        """Return where the server's socket is: its directory, if a client can be given that.
+
+        It can't if the path is too long, or if a comma makes clients see two hosts in it.
+        """
+        length = len(os.fsencode(self.directory / SOCKET_NAME))
+        if length <= MAX_SOCKET_PATH_BYTES and "," not in str(self.directory):
             return self.directory
         digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         return Path("/tmp") / f"agentmesh-postgres-{digest}"  # noqa: S108 - its owner is checked
@@ -129,6 +134,9 @@ class EmbeddedPostgres:
         """
         await self._signal_and_wait(FAST_SHUTDOWN, within)
         await self.kill()
+        if self.socket_directory != self.directory:
+            with contextlib.suppress(OSError):
+                self.socket_directory.rmdir()
 
     async def kill(self, within: float = 5.0) -> None:
         """Stop at once, the hard way after `within` seconds; the next start recovers."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -67,11 +68,21 @@ class Database:
         await self._engine.dispose()
 
     async def _once(self, work: Work[Result]) -> Result:
-        async with self._engine.connect() as connection:
+        async with self._connection() as connection:
             async with connection.begin() as transaction:
                 result = await work(connection)
                 await _to_the_end(transaction.commit())
             return result
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as held:
+            try:
+                connection = await held.enter_async_context(self._engine.connect())
+            except DBAPIError as error:
+                # Whatever the server has against new connections, it's not the caller's doing.
+                raise _away() from error
+            yield connection
 
 
 async def _to_the_end(awaitable: Awaitable[None]) -> None:
@@ -124,9 +135,7 @@ def _sqlstate(error: DBAPIError) -> str:
 
 
 def _translated(error: DBAPIError) -> Exception:
-    # The driver also calls a value that doesn't fit its column an error of the interface.
-    misfit = isinstance(getattr(error.orig, "__cause__", None), ValueError)
-    unreachable = isinstance(error, OperationalError | InterfaceError) and not misfit
+    unreachable = isinstance(error, OperationalError | InterfaceError)
     if unreachable or error.connection_invalidated or _sqlstate(error)[:2] in ("08", "57", "53"):
         return _away()
     if _sqlstate(error) in _UNSTORABLE_TEXT:

@@ -45,8 +45,9 @@ class Deadline(Interceptor):
             yield
             return
         _ends_at.set(asyncio.get_running_loop().time() + seconds)
+        budget = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as budget:
+            async with budget:
                 yield
         except TimeoutError as error:
             if not budget.expired():

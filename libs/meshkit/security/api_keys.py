@@ -91,7 +91,7 @@ class CachedApiKeys:
     async def _ask(self, digest: bytes, credential: str) -> Principal:
         pending = self._pending.get(digest)
         if pending is None:
-            # In a context of its own: the deadline of the caller that came first is not the others'.
+            # In a context of its own: the first caller's deadline is not the others'.
             asking = self._ask_once(digest, credential)
             pending = asyncio.create_task(asking, context=Context())
             self._pending[digest] = pending

@@ -74,7 +74,7 @@ class PublicKeys:
             if self._fetched_at is not None and now - self._tried_at < self._refetch:
                 return
             self._tried_at = now
-            # In a context of its own: the deadline of the caller that came first is not the others'.
+            # In a context of its own: the first caller's deadline is not the others'.
             self._fetching = asyncio.create_task(self._fetch_once(now), context=Context())
             self._fetching.add_done_callback(self._fetch_ended)
         await asyncio.shield(self._fetching)

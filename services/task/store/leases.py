@@ -85,8 +85,12 @@ _REAP: Final = text(
 
 _DUE: Final = text(
     """
-    SELECT DISTINCT tenant, capability FROM tasks
-    WHERE state = 'queued' AND attempt > 0 AND ready_time <= now()
+    SELECT DISTINCT tenant, capability FROM (
+        SELECT tenant, capability FROM tasks
+        WHERE state = 'queued' AND attempt > 0 AND ready_time <= now()
+        ORDER BY ready_time DESC
+        LIMIT 1000
+    ) AS due
     """
 )
 

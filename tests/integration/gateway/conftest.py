@@ -120,7 +120,7 @@ async def eventually(condition: Callable[[], object]) -> None:
     """Wait until a condition holds, within a bound."""
     async with asyncio.timeout(WAIT_SECONDS):
         # What is waited for happens in another process, which sets no event.
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)
 
 

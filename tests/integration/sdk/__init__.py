@@ -1,0 +1,1 @@
+"""The SDK on a real mesh."""

@@ -63,7 +63,7 @@ def standins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standins:
         (place / "__main__.py").write_text(MAIN.format(place.name))
     (directory / "services" / "__init__.py").touch()
     shutil.copy(STANDIN, directory)
-    monkeypatch.setenv("PYTHONPATH", str(directory))
+    monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
     monkeypatch.setenv("STANDIN_DIR", str(directory))
     return Standins(directory)
 
@@ -92,7 +92,7 @@ def report() -> Report:
 async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
     """Wait until a condition holds, and fail if it doesn't within some seconds."""
     async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 - a condition, not an event
+        while not await holds():
             await asyncio.sleep(0.05)
 
 

@@ -77,7 +77,9 @@ async def _terminated(name: str) -> None:
     terminated = asyncio.Event()
 
     def on_signal() -> None:
-        if not (DIRECTORY / f"{name}.stubborn").exists():
+        if (DIRECTORY / f"{name}.stubborn").exists():
+            _note(name, "would not stop")
+        else:
             terminated.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_signal)

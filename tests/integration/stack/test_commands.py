@@ -93,6 +93,7 @@ def test_a_second_ctrl_c_forces(command: Command, standins: Standins) -> None:
     assert up.wait(15) == 130
     assert time.monotonic() - begun < 10
     assert not find_orphans(command.data_directory)
+    standins.mend("task")
     assert command.run("up", "--port", "0", "--detach").returncode == 0
 
 
@@ -112,9 +113,8 @@ def test_after_kill_9_of_the_supervisor_the_next_up_goes_on(
     up = command.start("up", "--port", "0")
     read_until(up, UP)
     up.kill()
-    up.wait()
     # It ignores the signal that follows its supervisor's end, and is left over.
-    assert [process for process in find_orphans(command.data_directory) if process.is_running()]
+    wait_until(lambda: "task would not stop" in standins.history())
     status = command.run("status")
     assert status.returncode == 1
     assert "No mesh is running" in status.stderr
@@ -140,7 +140,7 @@ def test_down_ends_what_a_killed_supervisor_left(command: Command, standins: Sta
     up = command.start("up", "--port", "0")
     read_until(up, UP)
     up.kill()
-    up.wait()
+    wait_until(lambda: "task would not stop" in standins.history())
     standins.mend("task")
     down = command.run("down")
     assert down.returncode == 0

@@ -191,7 +191,7 @@ async def test_an_agent_that_reconnects_keeps_its_leases(
 
 
 async def test_a_task_made_on_one_replica_goes_out_on_another(
-    small_mesh: Replica, stores: Stores, tokens: TokenFactory, caller: TaskServiceStub
+    stores: Stores, tokens: TokenFactory, caller: TaskServiceStub
 ) -> None:
     async with (
         replica(stores, tokens) as second,

@@ -11,7 +11,7 @@ from mesh.task.v1 import dispatch_service_pb2 as dispatch
 from mesh.task.v1 import task_pb2, task_service_pb2
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.database.engine import Database
-from tests.integration.replicas import Replica, Stores
+from tests.integration.replicas import Stores
 from tests.integration.task.agents import connected, done
 from tests.integration.task.test_tasks import create, get
 
@@ -69,7 +69,7 @@ async def test_a_lease_lost_on_the_last_attempt_fails_the_task(
 
 
 async def test_a_heartbeat_prolongs_what_is_held_and_names_what_is_lost(
-    channel: aio.Channel, caller: TaskServiceStub, stores: Stores, small_mesh: Replica
+    channel: aio.Channel, caller: TaskServiceStub, stores: Stores
 ) -> None:
     async with connected(channel, "text.count", slots=2) as agent:
         kept_id, lost_id = (await create(caller)).id, (await create(caller)).id

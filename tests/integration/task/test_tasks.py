@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import grpc
 import pytest
@@ -24,10 +25,8 @@ async def known(channel: aio.Channel) -> None:
     await register(channel, "known", ["text.count", "text.other"])
 
 
-async def create(
-    caller: TaskServiceStub, *, request_id: str = "", **fields: object
-) -> task_pb2.Task:
-    task = task_pb2.Task(**{"capability": "text.count", **fields})  # type: ignore[arg-type]  # the test's own fields
+async def create(caller: TaskServiceStub, *, request_id: str = "", **fields: Any) -> task_pb2.Task:
+    task = task_pb2.Task(**{"capability": "text.count", **fields})
     request = task_service_pb2.CreateTaskRequest(task=task, request_id=request_id)
     return await caller.CreateTask(request)
 
@@ -91,7 +90,7 @@ async def test_request_ids_are_the_tenants_own(
     ],
 )
 async def test_what_is_out_of_bounds_is_named_and_not_stored(
-    caller: TaskServiceStub, fields: dict[str, object], blamed: str
+    caller: TaskServiceStub, fields: dict[str, Any], blamed: str
 ) -> None:
     with refusal(INVALID, "INVALID_ARGUMENT", blamed):
         await create(caller, **fields)

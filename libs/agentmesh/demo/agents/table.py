@@ -33,6 +33,7 @@ class Job:
 class Column:
     """Statistics of a column's numbers; `missing` are the rows that have none."""
 
+    heading: str
     count: int
     missing: int
     mean: float
@@ -45,10 +46,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The number of rows, and the columns that hold numbers."""
+    """The number of rows, and the columns that hold numbers, from left to right."""
 
     rows: int
-    columns: dict[str, Column]
+    columns: list[Column]
 
 
 @agent.task("table.summarise")
@@ -66,8 +67,8 @@ async def summarise(ctx: TaskContext, job: Job) -> Summary:
         await ctx.progress(done / len(rows), f"{done} of {len(rows)} rows")
         # If the task is cancelled, this raises CancelledError and the work ends here.
         await asyncio.sleep(job.pause)
-    columns = {heading: column for heading in values if (column := _column(values[heading]))}
-    return Summary(len(rows), columns)
+    columns = [_column(heading, of_column) for heading, of_column in values.items()]
+    return Summary(len(rows), [column for column in columns if column])
 
 
 def _read(path: Path) -> list[Row]:
@@ -75,7 +76,7 @@ def _read(path: Path) -> list[Row]:
         return list(csv.DictReader(file, restval=""))
 
 
-def _column(values: list[str]) -> Column | None:
+def _column(heading: str, values: list[str]) -> Column | None:
     """Return the statistics, or None unless there are at least two values and all are numbers."""
     try:
         numbers = [float(value) for value in values if value]
@@ -85,6 +86,7 @@ def _column(values: list[str]) -> Column | None:
         return None
     first, second, third = statistics.quantiles(numbers, n=4, method="inclusive")
     return Column(
+        heading=heading,
         count=len(numbers),
         missing=len(values) - len(numbers),
         mean=round(statistics.fmean(numbers), 3),

@@ -24,12 +24,20 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Frequency:
+    """How often a word occurs."""
+
+    word: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
-    """How many words there are, how many different ones, and the most frequent."""
+    """How many words there are, how many different ones, and the most frequent first."""
 
     words: int
     distinct: int
-    most_frequent: dict[str, int]
+    most_frequent: list[Frequency]
 
 
 @agent.task("words.count")
@@ -38,7 +46,8 @@ def count(ctx: TaskContext, text: Text) -> Count:
     if ctx.attempt <= text.hiccups:
         raise ConnectionError(f"attempt {ctx.attempt} went wrong, as asked for")
     counted = _count(text.text)
-    return Count(counted.total(), len(counted), dict(counted.most_common(text.most)))
+    frequent = [Frequency(word, times) for word, times in counted.most_common(text.most)]
+    return Count(counted.total(), len(counted), frequent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""auth on a real PostgreSQL, through the real server."""

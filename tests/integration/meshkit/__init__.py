@@ -1,0 +1,1 @@
+"""meshkit against real servers and a real PostgreSQL."""
