@@ -12,5 +12,6 @@ task=$(curl -sS --fail-with-body "$url/api/v1/tasks" \
 id=$(printf '%s' "$task" | tr -d ' \n' | sed 's/.*"id":"\([^"]*\)".*/\1/')
 
 # Server-sent events, one for each change, to the last one.
-curl -sSN "$url/api/v1/tasks/$id:watch" -H "Authorization: Bearer $key"
+curl -sSN "$url/api/v1/tasks/$id:watch" \
+    -H "Authorization: Bearer $key" -H 'Accept: text/event-stream'
 curl -sS "$url/api/v1/tasks/$id" -H "Authorization: Bearer $key"

@@ -35,7 +35,6 @@ async def run_demo(
             Crew(client, mesh, reporter) as crew,
         ):
             outcomes, differences = await crew.unless_one_ends(_perform(client, console))
-        _head(console, "Verdict")
     _verdict(console, len(outcomes), differences)
     return not differences
 
@@ -54,6 +53,7 @@ async def _perform(client: Client, console: Console) -> tuple[list[Outcome], lis
     overview, disagreements = await settled_overview(client, outcomes, agent_names)
     _head(console, "Success and latency, by analytics")
     console.print(tables.figures(overview))
+    console.print()
     return outcomes, [*_surprises(outcomes), *disagreements]
 
 
@@ -67,10 +67,10 @@ def _surprises(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _verdict(console: Console, tasks: int, differences: Sequence[str]) -> None:
+    console.print()
     if not differences:
-        console.print(
-            Text(f"All {tasks} tasks ended as expected, and analytics agrees.", "bold green")
-        )
+        praise = f"All {tasks} tasks ended as expected, and analytics agrees."
+        console.print(Text(praise, "bold green"))
         return
     console.print(Text("Not everything went as expected:", "bold red"))
     for difference in differences:
