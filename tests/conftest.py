@@ -7,6 +7,7 @@ A typical service fixture: `database = await service_database("auth")`, then
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -36,11 +37,16 @@ structlog.configure(
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
-    """Run one real PostgreSQL for the whole session."""
-    directory = tmp_path_factory.mktemp("postgres") / "data"
-    async with EmbeddedPostgres(directory, settings=FAST_AND_UNSAFE, durable=False) as server:
-        yield server
+async def postgres() -> AsyncIterator[EmbeddedPostgres]:
+    """Run one real PostgreSQL for the whole session.
+
+    Not below pytest's own temporary directory, which each session closes to other
+    accounts, and so to the one that PostgreSQL runs under when the tests run as root.
+    """
+    with tempfile.TemporaryDirectory(prefix="agentmesh-") as temporary:
+        directory = Path(temporary) / "data"
+        async with EmbeddedPostgres(directory, settings=FAST_AND_UNSAFE, durable=False) as server:
+            yield server
 
 
 @pytest.fixture(scope="session")

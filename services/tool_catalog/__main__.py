@@ -7,12 +7,8 @@ from pathlib import Path
 from mesh.tool_catalog.v1.tool_catalog_service_pb2_grpc import (
     add_ToolCatalogServiceServicer_to_server,
 )
-from meshkit.database.engine import Database
-from meshkit.database.migrations import migrate
+from meshkit.foundation import foundation
 from meshkit.process import run
-from meshkit.security.identity import Identity
-from meshkit.server import Server
-from meshkit.telemetry import logs, metrics, traces
 from services.tool_catalog.servicer import ToolCatalogServicer
 from services.tool_catalog.settings import Settings
 from services.tool_catalog.usecases import Tools
@@ -22,24 +18,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 async def serve() -> None:
     """Build the service out of its parts and serve until told to stop."""
-    settings = Settings()
-    logs.configure_logs(settings.log, service="tool_catalog")
-    metrics.serve_metrics(settings.metrics)
-    database = Database(settings.database)
-    if settings.database.migrate_at_start:
-        await migrate(database.url, MIGRATIONS)
-    identity = Identity(settings.identity, settings.peers)
-    server = Server(
-        settings.grpc,
-        verifier=identity.verifier,
-        outermost=traces.tracing_interceptors(settings.telemetry, service="tool_catalog"),
-        log_calls=settings.log.calls,
-        readiness=[database.ping],
-    )
-    server.add(add_ToolCatalogServiceServicer_to_server, ToolCatalogServicer(Tools(database)))
-    await server.serve()
-    await identity.close()
-    await database.close()
+    async with foundation(Settings(), service="tool_catalog", migrations=MIGRATIONS) as base:
+        servicer = ToolCatalogServicer(Tools(base.database))
+        server = base.server(base.identity.verifier)
+        await server.add(add_ToolCatalogServiceServicer_to_server, servicer).serve()
 
 
 if __name__ == "__main__":

@@ -33,8 +33,7 @@ async def test_a_mesh_of_its_own_is_gone_afterwards(tmp_path: Path) -> None:
     done = await run(*AGENTMESH, "demo", env=os.environ | {"TMPDIR": str(tmp_path)})
     assert (done.code, done.errors) == (0, ""), done.output
     assert done.output.rstrip().endswith(VERDICT)
-    assert list(tmp_path.iterdir()) == []
-    assert _processes_that_name(tmp_path) == []
+    assert _what_is_left_of(tmp_path) == []
 
 
 async def test_ctrl_c_cleans_up(mesh: RunningMesh) -> None:
@@ -93,9 +92,12 @@ async def _assert_nothing_is_left(mesh: RunningMesh, but_agents: tuple[str, ...]
     assert not [name for name in working if name.endswith("of agentmesh demo")]
 
 
-def _processes_that_name(path: Path) -> list[str]:
+def _what_is_left_of(path: Path) -> list[str]:
+    """Return the files below a directory, and the commands that name it."""
+    commands = [
+        " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])
+    ]
     return [
-        " ".join(process.info["cmdline"])
-        for process in psutil.process_iter(["cmdline"])
-        if str(path) in " ".join(process.info["cmdline"] or ())
+        *(str(file) for file in path.iterdir()),
+        *(command for command in commands if str(path) in command),
     ]

@@ -37,3 +37,12 @@ async def test_an_agent_that_is_told_to_go_is_offline(mesh: RunningMesh) -> None
     async with mesh.client() as client:
         (greeter,) = await client.list_agents('name = "greeter"')
     assert greeter.state == "OFFLINE"
+
+
+async def test_a_mesh_on_this_machine_is_not_sought_behind_a_proxy(mesh: RunningMesh) -> None:
+    proxy = {"http_proxy": "http://127.0.0.1:9", "grpc_proxy": "http://127.0.0.1:9"}
+    env = {name: value for name, value in mesh.environment.items() if "no_proxy" not in name}
+    async with mesh.agent(EXAMPLES / "greeter.py", "greeter"):
+        done = await run(sys.executable, EXAMPLES / "run_task.py", env=env | proxy)
+    assert (done.code, done.errors) == (0, "")
+    assert done.output.endswith("Hello, world!\n")

@@ -8,7 +8,7 @@ import pytest
 
 from meshkit.testing.databases import ServiceDatabase
 from meshkit.testing.tokens import TokenFactory
-from tests.integration.replicas import Replica, Stores, replica
+from tests.integration.replicas import RunningReplica, Stores, replica
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def stores(service_database: ServiceDatabase) -> Stores:
 
 
 @pytest.fixture
-async def small_mesh(stores: Stores, tokens: TokenFactory) -> AsyncIterator[Replica]:
+async def small_mesh(stores: Stores, tokens: TokenFactory) -> AsyncIterator[RunningReplica]:
     """Run one replica of it."""
     async with replica(stores, tokens) as running:
         yield running

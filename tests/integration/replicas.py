@@ -15,13 +15,8 @@ from datetime import timedelta
 
 from mesh.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from mesh.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
-from mesh.task.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
-from mesh.task.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_server
 from meshkit.client import Channels
 from meshkit.database.engine import Database
-from meshkit.database.notifications import Notifications
-from meshkit.events import outbox
-from meshkit.events.relay import Relay
 from meshkit.server import Server
 from meshkit.settings import GrpcSettings, PeerSettings
 from meshkit.testing.tokens import TokenFactory
@@ -29,17 +24,9 @@ from services.analytics.servicer import AnalyticsServicer
 from services.analytics.usecases import Invocations
 from services.registry.servicer import RegistryServicer
 from services.registry.usecases import Agents
-from services.task.dispatcher import Dispatcher
-from services.task.domain import RetryPolicy
 from services.task.peers import Analytics, Registry
-from services.task.reaper import Reaper
-from services.task.servicer.dispatch import DispatchServicer
-from services.task.servicer.tasks import TaskServicer
+from services.task.replica import Replica
 from services.task.settings import DispatchSettings
-from services.task.store import history, tasks
-from services.task.usecases.attempts import Attempts
-from services.task.usecases.tasks import Tasks
-from services.task.watching import Watching
 
 SERVICE_PERMISSIONS = ("mesh:delegate", "agent:read", "invocation:create")
 # Heartbeats often, so that what they carry is seen at once; a lease far longer than any test.
@@ -56,15 +43,11 @@ class Stores:
 
 
 @dataclass
-class Replica:
-    """One running replica, and its parts."""
+class RunningReplica:
+    """One running replica: where it listens, and its parts."""
 
     port: int
-    attempts: Attempts
-    dispatcher: Dispatcher
-    relay: Relay
-    invocations: Invocations
-    server: Server
+    task: Replica
 
     @property
     def address(self) -> str:
@@ -75,7 +58,7 @@ class Replica:
 @asynccontextmanager
 async def replica(
     stores: Stores, tokens: TokenFactory, *, rules: DispatchSettings = RULES
-) -> AsyncIterator[Replica]:
+) -> AsyncIterator[RunningReplica]:
     """Run a replica of task, with registry and analytics on the same port."""
 
     async def token() -> str:
@@ -84,46 +67,22 @@ async def replica(
     port = free_port()
     address = f"127.0.0.1:{port}"
     channels = Channels(PeerSettings(registry=address, analytics=address), token)
-    registry = Registry(channels)
-    retries = RetryPolicy(rules.retry_backoff, rules.retry_backoff_max)
-    attempts = Attempts(stores.task, retries, lease_seconds=rules.lease)
-    dispatcher = Dispatcher(attempts)
-    use_cases = Tasks(stores.task, registry)
-    watching = Watching(use_cases)
-    relay = Relay(stores.task, Analytics(channels).publish)
-    reaper = Reaper(attempts, dispatcher.heard_of_work, interval=rules.reap_interval)
-    notifications = Notifications(
-        stores.task.url,
-        {
-            tasks.QUEUED: dispatcher.heard_of_work,
-            history.CANCELLED: dispatcher.heard_of_cancellation,
-            history.CHANGED: watching.heard_of_change,
-            outbox.APPENDED: relay.wake,
-        },
-    )
-    invocations = Invocations(stores.analytics)
+    task = Replica(stores.task, Registry(channels), Analytics(channels).publish, rules)
     agents = Agents(stores.registry, lease=timedelta(seconds=30))
-    settings = GrpcSettings(port=port, drain_delay=0, grace=0.2)
-    server = Server(settings, verifier=tokens.verifier).on_drain(dispatcher.drain)
+    server = Server(GrpcSettings(port=port, drain_delay=0, grace=0.2), verifier=tokens.verifier)
+    task.add_to(server)
     server.add(add_RegistryServiceServicer_to_server, RegistryServicer(agents))
-    server.add(add_AnalyticsServiceServicer_to_server, AnalyticsServicer(invocations))
     server.add(
-        add_TaskServiceServicer_to_server, TaskServicer(use_cases, watching, default_attempts=3)
+        add_AnalyticsServiceServicer_to_server, AnalyticsServicer(Invocations(stores.analytics))
     )
-    server.add(
-        add_DispatchServiceServicer_to_server,
-        DispatchServicer(attempts, dispatcher, registry, rules),
-    )
-    background = [
-        asyncio.create_task(each.run()) for each in (dispatcher, reaper, relay, notifications)
-    ]
+    background = [asyncio.create_task(part) for part in task.background()]
     await server.start()
     try:
-        yield Replica(port, attempts, dispatcher, relay, invocations, server)
+        yield RunningReplica(port, task)
     finally:
         await server.drain()
-        for task in background:
-            task.cancel()
+        for part in background:
+            part.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await channels.close()
 

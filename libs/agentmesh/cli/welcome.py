@@ -25,13 +25,12 @@ def welcome(
         text.append(new_admin_key, "bold").append("\n\n")
     else:
         text.append(f"The admin API key is in {admin_key_path}\n\n")
-    return text.append("Create a task:\n\n").append(_example(url, admin_key_path))
+    text.append("Ask who you are, and list the tasks:\n\n")
+    for path in ("auth/whoami", "tasks"):
+        text.append(_example(f"{url}/api/v1/{path}", admin_key_path))
+    return text.append(f"\nSee agents at work: agentmesh demo{naming(data_directory)}\n")
 
 
 def _example(url: str, admin_key_path: Path) -> str:
-    return (
-        f"  curl {url}/api/v1/tasks \\\n"
-        f'    -H "Authorization: Bearer $(cat {shlex.quote(str(admin_key_path))})" \\\n'
-        "    -H 'Content-Type: application/json' \\\n"
-        """    -d '{"capability": "text.count", "input": {"text": "hello mesh"}}'\n"""
-    )
+    key = f"$(cat {shlex.quote(str(admin_key_path))})"
+    return f'  curl -H "Authorization: Bearer {key}" {url}\n'

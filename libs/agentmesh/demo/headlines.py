@@ -11,12 +11,20 @@ from agentmesh.resources import Task
 def headline(task: Task) -> str:
     """Say what a task returned, or why it didn't."""
     if task.state == "SUCCEEDED":
-        return _HEADLINES[task.capability](task.result)
+        return _result(task)
     if task.state == "FAILED" and task.error is not None:
         return f"{task.error.type}: {task.error.message}"
     if task.progress is not None:
         return f"{task.progress.message} when it was called off"
     return ""
+
+
+def _result(task: Task) -> str:
+    try:
+        return _HEADLINES[task.capability](task.result)
+    except (LookupError, TypeError, ValueError):
+        # On a mesh that was there before, another agent may have done the task its own way.
+        return f"not what the sample agent returns: {task.result!r}"
 
 
 def _fact(facts: list[Mapping[str, Any]]) -> str:

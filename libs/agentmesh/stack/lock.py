@@ -56,7 +56,7 @@ class SupervisorLock:
         """
         try:
             descriptor = os.open(self._path, os.O_RDONLY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             if _try(descriptor, fcntl.LOCK_SH):

@@ -53,5 +53,5 @@ def read_state(path: Path) -> MeshState | None:
     """Return what the file says; None if it is missing or can't be understood."""
     try:
         return MeshState.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None

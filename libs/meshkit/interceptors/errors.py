@@ -34,14 +34,25 @@ class Errors(Interceptor):
             if error.__cause__ is not None:
                 log.info("refused", reason=error.reason, cause=repr(error.__cause__))
             await _abort(call, error)
-        except (asyncio.CancelledError, aio.AbortError):
+        except aio.AbortError:
             raise
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            # Something inside was cancelled and not the call, whose caller waits for an answer.
+            log.exception("unexpected cancellation", method=call.method)
+            await _abort(call, _internal(call))
         except aio.AioRpcError as error:
             log.warning("peer failed", code=error.code().name, details=error.details())
             await _abort(call, from_rpc_error(error))
         except Exception:
             log.exception("unexpected error", method=call.method)
             await _abort(call, _internal(call))
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _internal(call: Call) -> DomainError:

@@ -1,1 +1,1 @@
-"""auth on a real PostgreSQL, through the real server."""
+"""Integration tests of auth."""

@@ -1,1 +1,1 @@
-"""meshkit against real servers and a real PostgreSQL."""
+"""Integration tests of meshkit."""

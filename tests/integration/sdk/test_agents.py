@@ -13,7 +13,7 @@ from agentmesh import Agent, Client, MeshError, TaskContext, TaskFailed
 from agentmesh.connection import Connection
 from agentmesh.worker import Worker
 from meshkit.testing.tokens import TokenFactory
-from tests.integration.replicas import Replica, Stores, replica
+from tests.integration.replicas import RunningReplica, Stores, replica
 from tests.integration.sdk.fuse import Fuse
 
 AGENT = ("agent:register", "agent:heartbeat", "task:execute")
@@ -86,12 +86,12 @@ def client_of(url: str, tokens: TokenFactory) -> Client:
     return Client(url, tokens.sign(*CALLER))
 
 
-def url_of(running: Replica) -> str:
+def url_of(running: RunningReplica) -> str:
     return f"http://{running.address}"
 
 
 async def test_work_is_typed_both_ways(
-    small_mesh: Replica, agent: Agent, tokens: TokenFactory
+    small_mesh: RunningReplica, agent: Agent, tokens: TokenFactory
 ) -> None:
     url = url_of(small_mesh)
     async with working(agent, url, tokens), client_of(url, tokens) as client:
@@ -107,7 +107,7 @@ async def test_work_is_typed_both_ways(
 
 
 async def test_failures_are_tried_again_unless_they_are_final(
-    small_mesh: Replica, agent: Agent, tokens: TokenFactory
+    small_mesh: RunningReplica, agent: Agent, tokens: TokenFactory
 ) -> None:
     url = url_of(small_mesh)
     async with working(agent, url, tokens), client_of(url, tokens) as client:
@@ -119,7 +119,9 @@ async def test_failures_are_tried_again_unless_they_are_final(
         assert refused.value.type == "Hopeless"
 
 
-async def test_cancellation_reaches_the_handler(small_mesh: Replica, tokens: TokenFactory) -> None:
+async def test_cancellation_reaches_the_handler(
+    small_mesh: RunningReplica, tokens: TokenFactory
+) -> None:
     agent, stopped = Agent("sleeper"), asyncio.Event()
 
     @agent.task("sleep.long")
@@ -142,7 +144,7 @@ async def test_cancellation_reaches_the_handler(small_mesh: Replica, tokens: Tok
 
 
 async def test_a_task_survives_the_loss_of_its_agents_connection(
-    small_mesh: Replica, tokens: TokenFactory
+    small_mesh: RunningReplica, tokens: TokenFactory
 ) -> None:
     agent, started, finish = Agent("patient"), asyncio.Event(), asyncio.Event()
 
@@ -178,13 +180,13 @@ async def test_an_agent_moves_to_another_replica_when_its_own_drains(
         working(agent, front.url, tokens),
     ):
         front.lead_to(second.port)
-        await first.dispatcher.drain()
+        await first.task.dispatcher.drain()
         task = await client.run_task("text.shout", {"text": "moved"})
         assert task.result == "MOVED"
 
 
 async def test_an_agent_that_leaves_finishes_what_it_has(
-    small_mesh: Replica, tokens: TokenFactory
+    small_mesh: RunningReplica, tokens: TokenFactory
 ) -> None:
     agent, started, finish = Agent("leaver", slots=1), asyncio.Event(), asyncio.Event()
 
@@ -209,7 +211,7 @@ async def test_an_agent_that_leaves_finishes_what_it_has(
 
 
 async def test_an_agent_without_the_right_is_told_so(
-    small_mesh: Replica, agent: Agent, tokens: TokenFactory
+    small_mesh: RunningReplica, agent: Agent, tokens: TokenFactory
 ) -> None:
     worker = Worker(
         Connection(url_of(small_mesh), tokens.sign("task:read")),

@@ -40,7 +40,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
 def test_up_status_down(command: Command) -> None:
     assert command.run("status").returncode == 1
     up = command.start("up", "--port", "0")
-    seen = read_until(up, "hello mesh")
+    seen = read_until(up, "agentmesh demo")
     assert "mesh_admin" in seen
     assert "/api/v1/tasks" in seen
     status = command.run("status")

@@ -10,13 +10,13 @@ from grpc import aio
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.testing.serving import bearer
 from meshkit.testing.tokens import TokenFactory
-from tests.integration.replicas import Replica
+from tests.integration.replicas import RunningReplica
 
 EVERYTHING = ("task:*", "agent:*", "invocation:*")
 
 
 @pytest.fixture
-async def channel(small_mesh: Replica, tokens: TokenFactory) -> AsyncIterator[aio.Channel]:
+async def channel(small_mesh: RunningReplica, tokens: TokenFactory) -> AsyncIterator[aio.Channel]:
     """Call as an operator of the tenant `acme`."""
     async with open_channel(small_mesh, tokens, "acme") as opened:
         yield opened
@@ -28,13 +28,15 @@ def caller(channel: aio.Channel) -> TaskServiceStub:
 
 
 @pytest.fixture
-async def stranger(small_mesh: Replica, tokens: TokenFactory) -> AsyncIterator[TaskServiceStub]:
+async def stranger(
+    small_mesh: RunningReplica, tokens: TokenFactory
+) -> AsyncIterator[TaskServiceStub]:
     """Call as an operator of another tenant."""
     async with open_channel(small_mesh, tokens, "umbrella") as opened:
         yield TaskServiceStub(opened)
 
 
-def open_channel(running: Replica, tokens: TokenFactory, tenant: str) -> aio.Channel:
+def open_channel(running: RunningReplica, tokens: TokenFactory, tenant: str) -> aio.Channel:
     """Open a channel to a replica, as an operator of the tenant."""
     token = tokens.sign(*EVERYTHING, tenant=tenant)
     return aio.insecure_channel(running.address, interceptors=bearer(token))

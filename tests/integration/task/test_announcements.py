@@ -12,7 +12,7 @@ from mesh.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from mesh.task.v1 import task_service_pb2
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.database.engine import Database
-from tests.integration.replicas import Replica, Stores
+from tests.integration.replicas import RunningReplica, Stores
 from tests.integration.task.agents import connected, done, failed
 from tests.integration.task.test_tasks import create
 
@@ -54,7 +54,7 @@ async def test_every_end_is_recorded_as_it_was(
 
 
 async def test_while_analytics_is_away_events_wait_and_then_arrive_once(
-    small_mesh: Replica, stores: Stores, channel: aio.Channel, caller: TaskServiceStub
+    small_mesh: RunningReplica, stores: Stores, channel: aio.Channel, caller: TaskServiceStub
 ) -> None:
     refuse = text("ALTER TABLE invocations RENAME TO hidden")
     restore = text("ALTER TABLE hidden RENAME TO invocations")
@@ -65,7 +65,7 @@ async def test_while_analytics_is_away_events_wait_and_then_arrive_once(
         await agent.report(*[done(each.lease) for each in await agent.take(5)])
     assert await outbox_size(stores.task) == 5
     await stores.analytics.transaction(lambda tx: tx.execute(restore))
-    small_mesh.relay.wake()
+    small_mesh.task.relay.wake()
     assert len(await recorded(channel, 5)) == 5
     async with asyncio.timeout(10):
         while await outbox_size(stores.task):

@@ -10,7 +10,7 @@ from mesh.task.v1 import dispatch_service_pb2 as dispatch
 from mesh.task.v1 import task_pb2, task_service_pb2
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.testing.tokens import TokenFactory
-from tests.integration.replicas import Replica, Stores, replica
+from tests.integration.replicas import RunningReplica, Stores, replica
 from tests.integration.task.agents import (
     HandAgent,
     connected,
@@ -203,7 +203,7 @@ async def test_a_task_made_on_one_replica_goes_out_on_another(
 
 
 async def test_tasks_go_only_to_agents_of_their_tenant(
-    small_mesh: Replica, tokens: TokenFactory, channel: aio.Channel, caller: TaskServiceStub
+    small_mesh: RunningReplica, tokens: TokenFactory, channel: aio.Channel, caller: TaskServiceStub
 ) -> None:
     async with (
         open_channel(small_mesh, tokens, "umbrella") as elsewhere,
@@ -216,13 +216,13 @@ async def test_tasks_go_only_to_agents_of_their_tenant(
 
 
 async def test_a_draining_server_says_so_and_gives_out_nothing(
-    small_mesh: Replica, channel: aio.Channel, caller: TaskServiceStub
+    small_mesh: RunningReplica, channel: aio.Channel, caller: TaskServiceStub
 ) -> None:
     async with connected(channel, "text.count") as agent:
-        await small_mesh.dispatcher.drain()
+        await small_mesh.task.dispatcher.drain()
         assert await agent.next("drain") is not None
         task_id = (await create(caller)).id
-        assert await small_mesh.attempts.due() == []
+        assert await small_mesh.task.attempts.due() == []
         assert (await get(caller, task_id)).state == QUEUED
 
 

@@ -1,1 +1,1 @@
-"""auth's pure parts."""
+"""Unit tests of auth."""

@@ -1,1 +1,1 @@
-"""meshkit by itself."""
+"""Unit tests of meshkit."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +62,5 @@ def test_what_can_not_be_read_is_refused(expression: str) -> None:
 
 @given(expression=st.text(alphabet='abstename =AND"\\', max_size=40))
 def test_nothing_else_comes_of_any_text(expression: str) -> None:
-    try:
+    with suppress(InvalidArgument):
         assert set(parse_filter(expression, FIELDS)) <= set(FIELDS)
-    except InvalidArgument as refused:
-        assert refused.reason == "INVALID_FILTER"

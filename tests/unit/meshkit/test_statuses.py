@@ -16,7 +16,21 @@ from meshkit import errors
 from meshkit.errors import DomainError, FieldViolation, Kind
 from meshkit.statuses import CODES, DETAILS_KEY, from_rpc_error, to_status
 
-KINDS = {each.kind: each for each in (DomainError, *DomainError.__subclasses__())}
+KINDS: dict[Kind, type[DomainError]] = {
+    each.kind: each
+    for each in (
+        DomainError,
+        errors.InvalidArgument,
+        errors.Unauthenticated,
+        errors.PermissionDenied,
+        errors.NotFound,
+        errors.AlreadyExists,
+        errors.FailedPrecondition,
+        errors.ResourceExhausted,
+        errors.DeadlineExceeded,
+        errors.Unavailable,
+    )
+}
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 ERRORS = st.builds(
     lambda kind, message, **rest: KINDS[kind](message, **rest),

@@ -1,0 +1,371 @@
+"""The interceptors around each of the four shapes of calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import structlog
+from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc import StatusCode, aio
+from structlog.testing import LogCapture
+
+from meshkit.errors import FailedPrecondition, Unavailable
+from meshkit.interceptors.deadline import remaining_seconds
+from meshkit.security.principal import current_or_none
+from meshkit.statuses import DETAILS_KEY
+from meshkit.telemetry.metrics import CALLS, CALLS_RUNNING
+from meshkit.telemetry.traces import current_trace
+from meshkit.testing.refusals import refusal
+from meshkit.testing.tokens import TokenFactory
+from tests.integration.meshkit.conftest import ServeEcho
+from tests.integration.meshkit.echo import SERVICE, SHAPES, Words, path, say
+from tests.waiting import until
+
+shapes = pytest.mark.parametrize("shape", SHAPES)
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.fixture
+def logged() -> Iterator[LogCapture]:
+    """Capture log lines with what is bound to the call."""
+    capture, before = LogCapture(), structlog.get_config()["processors"]
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, capture])
+    yield capture
+    structlog.configure(processors=before)
+
+
+def answer_of(error: aio.AioRpcError) -> tuple[Status, dict[type[Any], Any]]:
+    trailers = dict(error.trailing_metadata() or ())
+    status = Status.FromString(bytes(trailers[DETAILS_KEY]))  # type: ignore[arg-type]  # a -bin key
+    details = {}
+    for kind in (ErrorInfo, RequestInfo, RetryInfo):
+        for each in status.details:
+            if each.Unpack(found := kind()):
+                details[kind] = found
+    return status, details
+
+
+def counted(shape: str, code: StatusCode) -> float:
+    return float(CALLS.labels(path(shape), code.name)._value.get())
+
+
+@shapes
+async def test_a_good_call_goes_through(serve_echo: ServeEcho, token: str, shape: str) -> None:
+    served = await serve_echo()
+    ok = counted(shape, StatusCode.OK)
+    assert [each.text for each in await say(served.channel(), shape, "hello", token=token)] == [
+        "hello"
+    ]
+    await until(lambda: counted(shape, StatusCode.OK) == ok + 1)
+    assert CALLS_RUNNING.labels(path(shape))._value.get() == 0
+
+
+@shapes
+async def test_an_error_tells_what_the_caller_may_know(
+    serve_echo: ServeEcho, token: str, shape: str
+) -> None:
+    async def act(_text: str) -> None:
+        raise FailedPrecondition("Not now.", reason="NOT_NOW", retry_after=1.5)
+
+    served = await serve_echo(act)
+    failed = counted(shape, StatusCode.FAILED_PRECONDITION)
+    with pytest.raises(aio.AioRpcError, match=r"Not now\.") as refused:
+        await say(served.channel(), shape, "x", metadata=(("x-request-id", "r-1"),), token=token)
+
+    assert refused.value.code() is StatusCode.FAILED_PRECONDITION
+    status, details = answer_of(refused.value)
+    assert (status.code, status.message) == (9, "Not now.")
+    assert details[ErrorInfo] == ErrorInfo(reason="NOT_NOW", domain="agentmesh")
+    assert details[RetryInfo].retry_delay.ToTimedelta() == timedelta(seconds=1.5)
+    assert details[RequestInfo].request_id == "r-1"
+    await until(lambda: counted(shape, StatusCode.FAILED_PRECONDITION) == failed + 1)
+
+
+@shapes
+@pytest.mark.parametrize(
+    "cause",
+    [
+        ValueError("hunter two"),
+        TimeoutError("hunter two"),
+        ExceptionGroup("hunter two", [Unavailable("hunter two")]),
+        aio.AioRpcError(StatusCode.UNKNOWN, aio.Metadata(), aio.Metadata(), "hunter two"),
+    ],
+    ids=lambda cause: type(cause).__name__,
+)
+async def test_an_unexpected_error_tells_nothing_but_the_request_id(
+    serve_echo: ServeEcho, token: str, shape: str, cause: Exception
+) -> None:
+    async def act(_text: str) -> None:
+        raise cause
+
+    served = await serve_echo(act)
+    with pytest.raises(aio.AioRpcError) as refused:
+        await say(
+            served.channel(), shape, "x", metadata=(("x-request-id", "bad id!"),), token=token
+        )
+
+    assert refused.value.code() is StatusCode.INTERNAL
+    status, details = answer_of(refused.value)
+    assert details[ErrorInfo].reason == "INTERNAL"
+    everything = f"{refused.value.details()}{status}{refused.value.trailing_metadata()}"
+    assert not any(each in everything for each in ("hunter", "two", "Error", "bad id"))
+    if not isinstance(cause, aio.AioRpcError):
+        assert details[RequestInfo].request_id in (refused.value.details() or "")
+
+
+@shapes
+async def test_a_peer_out_of_reach_is_not_described(
+    serve_echo: ServeEcho, token: str, shape: str
+) -> None:
+    async def act(_text: str) -> None:
+        words = "failed to connect to ipv4:10.1.2.3:50051"
+        raise aio.AioRpcError(StatusCode.UNAVAILABLE, aio.Metadata(), aio.Metadata(), words)
+
+    served = await serve_echo(act)
+    with refusal(StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE"):
+        await say(served.channel(), shape, "x", token=token)
+    with pytest.raises(aio.AioRpcError, match="can't be reached now"):
+        await say(served.channel(), shape, "x", token=token)
+
+
+@shapes
+async def test_a_handler_that_cancels_itself_does_not_leave_its_caller_waiting(
+    serve_echo: ServeEcho, token: str, shape: str
+) -> None:
+    async def act(_text: str) -> None:
+        raise asyncio.CancelledError
+
+    served = await serve_echo(act)
+    with pytest.raises(aio.AioRpcError) as failed:
+        await say(served.channel(), shape, "x", timeout=10, token=token)
+    assert failed.value.code() is not StatusCode.DEADLINE_EXCEEDED
+
+
+@shapes
+async def test_a_hopeless_call_is_refused_before_any_work(
+    serve_echo: ServeEcho, token: str, shape: str
+) -> None:
+    async def act(text: str) -> None:
+        heard.append(text)
+
+    heard: list[str] = []
+    served = await serve_echo(act, minimum_deadline=60)
+    with refusal(StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT"):
+        await say(served.channel(), shape, "x", timeout=30, token=token)
+    assert not heard
+
+
+@shapes
+async def test_only_unary_calls_have_a_default_deadline(
+    serve_echo: ServeEcho, token: str, shape: str
+) -> None:
+    async def act(_text: str) -> None:
+        seen.append(remaining_seconds())
+
+    seen: list[float | None] = []
+    served = await serve_echo(act, default_deadline=30)
+    await say(served.channel(), shape, "x", token=token)
+    await say(served.channel(), shape, "x", timeout=20, token=token)
+    assert (seen[0] is None) == (shape != "unary_unary")
+    assert seen[0] is None or 20 < seen[0] <= 30
+    assert seen[1] is not None
+    assert 0 < seen[1] <= 20.1
+
+
+async def test_a_call_that_outlives_its_time_is_ended(serve_echo: ServeEcho, token: str) -> None:
+    async def act(_text: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    ended: list[bool] = []
+    served = await serve_echo(act, default_deadline=0.05)
+    with refusal(StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"):
+        await say(served.channel(), "unary_unary", "x", token=token)
+    assert ended
+
+
+@shapes
+@pytest.mark.parametrize(
+    ("header", "refused"),
+    [
+        ((), (StatusCode.UNAUTHENTICATED, "CREDENTIAL_MISSING")),
+        (("authorization", "Basic eA=="), (StatusCode.UNAUTHENTICATED, "CREDENTIAL_MISSING")),
+        (("authorization", "Bearer x.y.z"), (StatusCode.UNAUTHENTICATED, "CREDENTIAL_INVALID")),
+        (("x-api-key", "nonsense"), (StatusCode.UNAUTHENTICATED, "CREDENTIAL_INVALID")),
+        (("authorization", "lacking"), (StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")),
+        (("authorization", "expired"), (StatusCode.UNAUTHENTICATED, "CREDENTIAL_INVALID")),
+    ],
+)
+async def test_who_may_not_is_turned_away_before_the_body_is_read(
+    serve_echo: ServeEcho,
+    tokens: TokenFactory,
+    shape: str,
+    header: tuple[str, str],
+    refused: tuple[StatusCode, str],
+) -> None:
+    named = {
+        "lacking": f"Bearer {tokens.sign('echo:listen', 'mesh:*')}",
+        "expired": f"Bearer {tokens.sign('echo:say', lifetime=timedelta(-1))}",
+    }
+    metadata = ((header[0], named.get(header[1], header[1])),) if header else ()
+    served = await serve_echo()
+    with refusal(*refused):
+        await say(served.channel(), shape, b"\xff not a message", metadata=metadata)
+
+
+async def test_a_public_method_asks_for_nothing_and_knows_nobody(
+    serve_echo: ServeEcho, token: str
+) -> None:
+    async def act(_text: str) -> None:
+        assert current_or_none() is None
+
+    served = await serve_echo(act)
+    for each in (None, token, "nonsense"):
+        assert await say(served.channel(), "public", "x", token=each)
+
+
+@shapes
+async def test_an_unmapped_method_is_closed_even_to_who_may_all(
+    serve_echo: ServeEcho, tokens: TokenFactory, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshkit.server.rules_of", lambda _services: {})
+    served = await serve_echo()
+    with refusal(StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"):
+        await say(served.channel(), shape, "x", token=tokens.sign("*", "mesh:*"))
+    with refusal(StatusCode.UNAUTHENTICATED, "CREDENTIAL_MISSING"):
+        await say(served.channel(), shape, "x")
+
+
+@shapes
+async def test_only_who_may_delegate_acts_for_others(
+    serve_echo: ServeEcho, tokens: TokenFactory, shape: str
+) -> None:
+    async def act(_text: str) -> None:
+        principal = current_or_none()
+        assert principal
+        seen.append((principal.subject, principal.tenant, principal.actor))
+
+    seen: list[tuple[str, str, str | None]] = []
+    served = await serve_echo(act)
+    named = (("x-agentmesh-subject", "key:9"), ("x-agentmesh-tenant", "acme"))
+    service = tokens.sign("echo:say", "mesh:delegate", tenant="mesh", subject="service:task")
+    await say(served.channel(), shape, "x", metadata=named, token=service)
+    await say(served.channel(), shape, "x", token=service)
+    assert seen == [("key:9", "acme", "service:task"), ("service:task", "mesh", None)]
+
+    admin = tokens.sign("*", tenant="umbrella")
+    with refusal(StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"):
+        await say(served.channel(), shape, "x", metadata=named, token=admin)
+    assert len(seen) == 2
+
+
+@shapes
+@pytest.mark.parametrize(
+    ("sent", "fields"),
+    [
+        (Words(text="x" * 17), ["text"]),
+        (Words(list=["a", "b", "x" * 5]), ["list[2]"]),
+        (Words(map={"a": "b", 'c"ä': "x" * 5}), ['map["c\\"\\u00e4"]']),
+        (Words(inner=[Words(), Words(list=["x" * 5])]), ["inner[1].list[0]"]),
+        (Words(text="x" * 17, list=["x" * 5]), ["text", "list[0]"]),
+        (b"\xff", []),
+        (b"\x0a\x01\xff", []),
+    ],
+    ids=["field", "repeated", "map", "nested", "two", "malformed", "not UTF-8"],
+)
+async def test_each_message_is_held_against_its_bounds(
+    serve_echo: ServeEcho, token: str, shape: str, sent: Any, fields: list[str]
+) -> None:
+    async def act(text: str) -> None:
+        heard.append(text)
+
+    heard: list[str] = []
+    served = await serve_echo(act)
+    before = ["good"] if shape.startswith("stream") else []
+    with refusal(StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", *fields):
+        await say(served.channel(), shape, *before, sent, token=token)
+    assert heard == before
+
+
+@shapes
+async def test_a_message_that_is_too_large_is_refused(
+    serve_echo: ServeEcho, token: str, shape: str
+) -> None:
+    served = await serve_echo(max_request_bytes=1000)
+    sent = Words(list=["abcd"] * 300)
+    with refusal(StatusCode.INVALID_ARGUMENT, "REQUEST_TOO_LARGE"):
+        await say(served.channel(), shape, sent, token=token)
+    with pytest.raises(aio.AioRpcError) as refused:
+        await say(served.channel(), shape, Words(list=["abcd"] * 3000), token=token)
+    assert refused.value.code() is StatusCode.RESOURCE_EXHAUSTED
+
+
+@shapes
+async def test_logs_carry_the_ids_of_the_call_and_nothing_leaks_into_the_next(
+    serve_echo: ServeEcho, token: str, shape: str, logged: LogCapture
+) -> None:
+    async def act(text: str) -> None:
+        trace = current_trace()
+        assert trace
+        structlog.get_logger().info("acting", text=text, traced=trace.trace_id)
+
+    served = await serve_echo(act)
+    channel = served.channel()
+    sent = (("x-request-id", "r-1"), ("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"))
+    await say(channel, shape, "one", token=token, metadata=sent)
+    await say(channel, shape, "two", token=token)
+    await say(served.channel(), "public", "three")
+    await until(lambda: sum(each["event"] == "call" for each in logged.entries) == 3)
+
+    acting = {each["text"]: each for each in logged.entries if each["event"] == "acting"}
+    calls = [each for each in logged.entries if each["event"] == "call"]
+    one, two, three = (acting[text] for text in ("one", "two", "three"))
+    assert (one["request_id"], one["trace_id"], one["traced"]) == ("r-1", TRACE, TRACE)
+    assert (two["tenant"], two["subject"]) == ("acme", "key:1")
+    assert "tenant" not in three
+    assert len({each["request_id"] for each in acting.values()}) == 3
+    assert len({each["trace_id"] for each in acting.values()}) == 3
+    assert [each["request_id"] for each in calls] == [
+        each["request_id"] for each in (one, two, three)
+    ]
+    assert calls[0]["subject"] == "key:1"
+    assert calls[2]["subject"] is None
+    assert current_trace() is current_or_none() is remaining_seconds() is None
+
+
+@shapes
+async def test_a_caller_that_goes_away_ends_its_handler(
+    serve_echo: ServeEcho, token: str, shape: str
+) -> None:
+    async def act(_text: str) -> None:
+        events.append("began")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            events.append("ended")
+
+    events: list[str] = []
+    served = await serve_echo(act)
+    cancelled = counted(shape, StatusCode.CANCELLED)
+    calling = asyncio.create_task(say(served.channel(), shape, "x"), token=token)
+    await until(lambda: events == ["began"])
+    calling.cancel()
+    await until(lambda: events == ["began", "ended"])
+    await until(lambda: counted(shape, StatusCode.CANCELLED) == cancelled + 1)
+    assert CALLS_RUNNING.labels(path(shape))._value.get() == 0
+
+
+async def test_a_method_that_there_is_not_is_unimplemented(
+    serve_echo: ServeEcho, token: str
+) -> None:
+    served = await serve_echo()
+    with pytest.raises(aio.AioRpcError) as refused:
+        await served.channel(token).unary_unary(f"/{SERVICE}/Other")(b"")  # type: ignore[misc]  # untyped bytes
+    assert refused.value.code() is StatusCode.UNIMPLEMENTED
