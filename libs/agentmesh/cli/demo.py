@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated
 
@@ -66,13 +67,13 @@ async def _run(data_directory: Path | None, port: int) -> int:
 
 
 def _cancel_when_signalled(console: LastingConsole) -> None:
-    """Have the first signal end this task in order, and the second cut that short."""
+    """Have the first signal end this task in order, and each further one cut short what it does."""
     running = asyncio.current_task()
-    times = iter(("stopping; Ctrl-C again ends it at once", "ended at once"))
+    words = chain(["stopping; Ctrl-C again ends it at once"], repeat("ending at once"))
 
     def interrupt() -> None:
-        if running is not None and (words := next(times, None)):
-            console.print(words)
+        if running is not None:
+            console.print(next(words))
             running.cancel()
 
     for number in SIGNALS:

@@ -13,6 +13,8 @@ from agentmesh.cli.console import err, out
 from agentmesh.cli.options import DataDir, naming
 from agentmesh.stack.extra import require_extra
 
+WIDTH_OF_A_FILE = 200
+
 if TYPE_CHECKING:
     from agentmesh.stack.inspection import MeshStatus, ProcessStatus
 
@@ -45,7 +47,7 @@ def _show(mesh: MeshStatus) -> None:
         table.add_column(heading, overflow="fold", no_wrap=heading != "address")
     for process in mesh.processes:
         table.add_row(*_row(process))
-    out.print(table, soft_wrap=False)
+    out.print(table, soft_wrap=False, width=None if out.is_terminal else WIDTH_OF_A_FILE)
 
 
 def _row(process: ProcessStatus) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,14 +40,18 @@ class Observe(Interceptor):
         started = time.perf_counter()
         running = CALLS_RUNNING.labels(call.method)
         running.inc()
+        cancelled = False
         try:
             yield
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
         finally:
             running.dec()
-            self._record(call, time.perf_counter() - started)
+            code = grpc.StatusCode.CANCELLED if cancelled else _final_code(call)
+            self._record(call, code, time.perf_counter() - started)
 
-    def _record(self, call: Call, seconds: float) -> None:
-        code = _final_code(call)
+    def _record(self, call: Call, code: grpc.StatusCode, seconds: float) -> None:
         CALLS.labels(call.method, code.name).inc()
         CALL_SECONDS.labels(call.method).observe(seconds)
         subject = call.principal.subject if call.principal else None

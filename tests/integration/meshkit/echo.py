@@ -15,7 +15,8 @@ from grpc import aio
 from mesh.common.v1 import options_pb2
 from meshkit.interceptors.chain import Context
 
-assert validate_pb2, options_pb2  # imported for the options in the text below
+OPTIONS: Final = (validate_pb2.field, options_pb2.auth)
+"""The options that the text below names: to import them makes them known."""
 
 _FILE: Final = text_format.Parse(
     """
