@@ -1,8 +1,8 @@
 """`python -m services.auth create-key`: makes a key straight on the database.
 
 For the first keys of a mesh, when there is no key yet to ask for one with: an
-administrator's, and one for each service. Prints one JSON line with `id` and
-`secret`; the secret can't be shown again.
+administrator's, and one for each service. Prints a JSON line with `id`, `name`
+and `secret`; the secret can't be shown again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LONGEST = 128
 
 
 async def create_key(arguments: list[str]) -> None:
-    """Parse the arguments and do it."""
-    wanted = _parser().parse_args(arguments)
+    """Parse the arguments, which name several keys if `--` divides them, and make the keys."""
+    wanted = [_parser().parse_args(each) for each in _divided(arguments)]
     configure_logs(LogSettings(), service="auth", stream=sys.stderr)
     settings = OfflineSettings()
     database = Database(settings.database)
@@ -34,15 +34,27 @@ async def create_key(arguments: list[str]) -> None:
     master = MasterKey(settings.auth.master_key.get_secret_value())
     await check_master_key(database, master)
     api_keys = ApiKeys(database, master, environment=settings.auth.key_environment)
-    key, secret = await api_keys.issue(
-        tenant=wanted.tenant,
-        display_name=wanted.name,
-        roles=wanted.role,
-        creator="operator",
-        subject=wanted.subject,
-    )
+    for each in wanted:
+        key, secret = await api_keys.issue(
+            tenant=each.tenant,
+            display_name=each.name,
+            roles=each.role,
+            creator="operator",
+            subject=each.subject,
+        )
+        answer = {"id": str(key.id), "name": each.name, "secret": secret}
+        sys.stdout.write(json.dumps(answer) + "\n")
     await database.close()
-    sys.stdout.write(json.dumps({"id": str(key.id), "secret": secret}) + "\n")
+
+
+def _divided(arguments: list[str]) -> list[list[str]]:
+    divided: list[list[str]] = [[]]
+    for argument in arguments:
+        if argument == "--":
+            divided.append([])
+        else:
+            divided[-1].append(argument)
+    return divided
 
 
 def _parser() -> argparse.ArgumentParser:

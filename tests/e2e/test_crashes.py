@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agentmesh.stack.directory import DataDirectory
-from agentmesh.stack.state import ProcessRecord, ProcessState, read_state
+from agentmesh.stack.inspection import inspect
+from agentmesh.stack.state import ProcessRecord, read_state
 from tests.e2e.mesh import RunningMesh
 
 AGENTS = Path(__file__).parent / "agents"
@@ -25,12 +26,11 @@ def record(mesh: RunningMesh, name: str) -> ProcessRecord:
 
 
 async def until_back(mesh: RunningMesh, name: str, old_pid: int) -> None:
-    """Wait until another process stands in the killed one's place and is ready."""
+    """Wait until another process stands in the killed one's place, and all are ready."""
     async with asyncio.timeout(PATIENCE):
-        while True:
-            now = record(mesh, name)
-            if now.state is ProcessState.READY and now.pid != old_pid:
-                return
+        while record(mesh, name).pid in (None, old_pid):
+            await asyncio.sleep(0.1)
+        while not (await inspect(mesh.data_dir)).ready:
             await asyncio.sleep(0.1)
 
 

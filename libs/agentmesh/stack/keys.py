@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from agentmesh.stack.errors import StackError
@@ -29,23 +30,39 @@ class Keys:
         self._environment = environment
         self._cwd = cwd
 
-    async def ensure_admin(self) -> tuple[str, bool]:
-        """Return the admin's key, and whether it was made just now."""
-        if existing := self._secrets.read(ADMIN):
-            return existing, False
-        return await self._create(ADMIN, "--name", ADMIN, "--role", "admin"), True
+    async def ensure(self, services: Sequence[str]) -> bool:
+        """Make what is missing of the admin's key and the services'; tell whether the admin's was.
 
-    async def ensure_service(self, service: str) -> str:
+        All in one run of the command, for most of it is the start of a process.
+        """
+        wanted = {ADMIN: ("--name", ADMIN, "--role", "admin")} | {
+            _name(service): (
+                *("--name", _name(service), "--role", "service"),
+                *("--subject", f"service:{service}"),
+            )
+            for service in services
+        }
+        missing = {
+            name: options for name, options in wanted.items() if not self._secrets.read(name)
+        }
+        if missing:
+            await self._create(missing)
+        return ADMIN in missing
+
+    def admin(self) -> str:
+        """Return the admin's key."""
+        return self._secrets.read(ADMIN) or ""
+
+    def service(self, service: str) -> str:
         """Return the key by which a service proves itself to the others."""
-        name = f"service-{service}"
-        return self._secrets.read(name) or await self._create(
-            name, "--name", name, "--role", "service", "--subject", f"service:{service}"
-        )
+        return self._secrets.read(_name(service)) or ""
 
-    async def _create(self, name: str, *options: str) -> str:
+    async def _create(self, missing: Mapping[str, Sequence[str]]) -> None:
+        first, *others = missing.values()
         process = await asyncio.create_subprocess_exec(
             *self._create_key,
-            *options,
+            *first,
+            *(argument for options in others for argument in ("--", *options)),
             env=self._environment,
             cwd=self._cwd,
             stdin=asyncio.subprocess.DEVNULL,
@@ -59,29 +76,33 @@ class Keys:
             if process.returncode is None:
                 process.kill()
             raise
-        secret = _find_secret(output)
-        if process.returncode != 0 or secret is None:
-            raise _cannot_create(name, output + complaints)
-        self._secrets.write(name, secret)
-        return secret
+        made = _find_secrets(output)
+        if process.returncode != 0 or made.keys() != missing.keys():
+            raise _cannot_create(output + complaints)
+        for name, secret in made.items():
+            self._secrets.write(name, secret)
 
 
-def _find_secret(output: bytes) -> str | None:
-    # The command may log other lines beside its answer.
-    for line in reversed(output.splitlines()):
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            continue
-        secret = answer.get("secret") if isinstance(answer, dict) else None
-        if isinstance(secret, str):
-            return secret
-    return None
+def _name(service: str) -> str:
+    return f"service-{service}"
 
 
-def _cannot_create(name: str, output: bytes) -> StackError:
+def _find_secrets(output: bytes) -> dict[str, str]:
+    # The command may log other lines beside its answers.
+    answers = []
+    for line in output.splitlines():
+        with suppress(ValueError):
+            answers.append(json.loads(line))
+    return {
+        each["name"]: each["secret"]
+        for each in answers
+        if isinstance(each, dict) and {"name", "secret"} <= each.keys()
+    }
+
+
+def _cannot_create(output: bytes) -> StackError:
     lines = output.decode(errors="replace").splitlines()[-DRAINED_LINES:]
     return StackError(
-        f"the key {name!r} could not be made" + "".join(f"\n  {line}" for line in lines),
+        "the API keys could not be made" + "".join(f"\n  {line}" for line in lines),
         "correct what these lines complain about, and start again",
     )

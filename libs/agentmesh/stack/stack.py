@@ -75,8 +75,8 @@ class Stack:
         self._write_state()
         await self._start_postgres()
         programs = await self._programs(composition)
-        await self._start_together(programs)
-        await self._supervise(self._child(composition.gateway())).start()
+        # The gateway needs none of the services to start, only to be of use.
+        await self._start_together([*programs, composition.gateway()])
         self._ready = True
         self._write_state()
 
@@ -182,14 +182,13 @@ class Stack:
     async def _ensure_keys(self, keys: Keys) -> dict[str, str]:
         begun = time.monotonic()
         self._report(Event(Happening.STARTING, "keys"))
-        # The first key also migrates the database, which is better done once.
-        self.admin_key, self.first_start = await keys.ensure_admin()
         others = [service for service in SERVICES if service != AUTH]
-        made = await asyncio.gather(*(keys.ensure_service(service) for service in others))
+        self.first_start = await keys.ensure(others)
+        self.admin_key = keys.admin()
         taken = time.monotonic() - begun
         detail = "made" if self.first_start else "as before"
         self._report(Event(Happening.READY, "keys", detail, taken))
-        return dict(zip(others, made, strict=True))
+        return {service: keys.service(service) for service in others}
 
     async def _start_together(self, programs: list[Program]) -> None:
         supervisions = [self._supervise(self._child(program)) for program in programs]

@@ -23,8 +23,7 @@ Result = TypeVar("Result")
 Work = Callable[[AsyncConnection], Awaitable[Result]]
 """What is done in a transaction. It may run more than once, so it touches only the database."""
 
-_SERIALIZATION_FAILURE: Final = "40001"
-_DEADLOCK: Final = "40P01"
+_CONFLICTS: Final = ("40001", "40P01")  # serialization failure, deadlock
 _UNSTORABLE_TEXT: Final = ("22021", "22P05")
 _ATTEMPTS = 4
 
@@ -43,14 +42,15 @@ class Database:
         way, a cancellation of the caller waits for it.
 
         Raises:
-            Unavailable: The database can't be reached, or no connection is free.
+            Unavailable: The database can't be reached, no connection is free, a statement
+                took too long, or others were in the way time and again.
             InvalidArgument: A text holds NUL, which PostgreSQL can't store.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._once(work)
             except DBAPIError as error:
-                if _sqlstate(error) in (_SERIALIZATION_FAILURE, _DEADLOCK) and attempt < _ATTEMPTS:
+                if _sqlstate(error) in _CONFLICTS and attempt < _ATTEMPTS:
                     # Two transactions that met once must not meet again in step.
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter
                     continue
@@ -138,6 +138,8 @@ def _translated(error: DBAPIError) -> Exception:
     unreachable = isinstance(error, OperationalError | InterfaceError)
     if unreachable or error.connection_invalidated or _sqlstate(error)[:2] in ("08", "57", "53"):
         return _away()
+    if _sqlstate(error) in _CONFLICTS:
+        return Unavailable("Too many callers change the same at once. Try again.", retry_after=0.1)
     if _sqlstate(error) in _UNSTORABLE_TEXT:
         return InvalidArgument("The request holds a NUL character (U+0000); leave it out.")
     return error

@@ -10,12 +10,6 @@ from typing import Final
 
 import grpc
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.grpc import aio_server_interceptor
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from meshkit.settings import TelemetrySettings
 
@@ -74,11 +68,7 @@ def tracing_interceptors(
     """Return what records spans of calls: nothing, and at no cost, without a collector."""
     if not settings.otlp_endpoint:
         return []
-    provider = TracerProvider(
-        resource=Resource.create({"service.name": service}),
-        sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
-    )
-    exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    return [aio_server_interceptor()]  # type: ignore[no-untyped-call]  # it has no types
+    # The exporter takes a tenth of a service's start, so it is loaded only where it is used.
+    from meshkit.telemetry.spans import recording_interceptor  # noqa: PLC0415 - see above
+
+    return [recording_interceptor(settings, service=service)]

@@ -31,10 +31,11 @@ def run(name: str) -> None:
 
 
 def _create_key(arguments: list[str]) -> None:
-    _note("auth", "create-key " + " ".join(arguments[2:]))
-    name = arguments[arguments.index("--name") + 1]
-    print(json.dumps({"event": "migrated"}))  # noqa: T201 - a log line before the answer
-    print(json.dumps({"id": "1", "secret": f"mesh_{name}"}))  # noqa: T201 - the answer
+    print(json.dumps({"event": "migrated"}))  # noqa: T201 - a log line before the answers
+    for options in " ".join(arguments[2:]).split(" -- "):
+        _note("auth", f"create-key {options}")
+        name = options.split()[1]
+        print(json.dumps({"id": "1", "name": name, "secret": f"mesh_{name}"}))  # noqa: T201 - the answer
 
 
 async def _serve_grpc(name: str) -> None:
