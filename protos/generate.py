@@ -1,8 +1,7 @@
 """Generate the Python contracts of `libs/` from `protos/`.
 
-    python protos/generate.py            write libs/mesh and libs/buf
-    python protos/generate.py --check    fail if the committed stubs are stale
-    python protos/generate.py --deps     only lay build/googleapis for buf
+Writes libs/mesh and libs/buf; with `--check`, fails if what is committed there is
+stale; with `--deps`, only lays build/googleapis for buf.
 """
 
 from __future__ import annotations
@@ -49,8 +48,8 @@ def generate(out: Path) -> None:
     """Write messages and typing for every proto, and stubs for the service protos, below `out`."""
     protos = sorted(PROTOS.rglob("*.proto"))
     services = [proto for proto in protos if proto.name.endswith("_service.proto")]
-    run_protoc(out, protos, "--python_out={out}", "--mypy_out={out}")
-    run_protoc(out, services, "--grpc_python_out={out}", "--mypy_grpc_out=only_async:{out}")
+    run_protoc(out, protos, "--python_out={out}", "--mypy_out=quiet:{out}")
+    run_protoc(out, services, "--grpc_python_out={out}", "--mypy_grpc_out=quiet,only_async:{out}")
 
 
 def files_below(root: Path) -> set[Path]:

@@ -14,7 +14,7 @@ from services.auth.create_key import MIGRATIONS, create_key
 from services.auth.secrets import MasterKey
 from services.auth.servicer import AuthServicer
 from services.auth.settings import Settings
-from services.auth.usecases import ApiKeys, Tokens
+from services.auth.usecases import ApiKeys, Tokens, check_master_key
 
 
 async def serve() -> None:
@@ -33,6 +33,7 @@ async def serve() -> None:
             lifetime=settings.auth.token_lifetime,
         )
         await tokens.signing_keys()
+        await check_master_key(base.database, master)
         keys = PublicKeys(tokens.public_keys)
         own_tokens = TokenVerifier(keys, issuer=issuer, audience=audience)
         server = base.server(Verifier(tokens=own_tokens, api_keys=api_keys))

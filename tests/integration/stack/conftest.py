@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from agentmesh.stack.composition import SERVICES
+from agentmesh.stack.postgres import EmbeddedPostgres
 from agentmesh.stack.report import Event, Happening
+from tests.integration.stack.servers import FAST, Make
 
 STANDIN = Path(__file__).parent / "standin.py"
 MAIN = "from standin import run\n\nrun({!r})\n"
@@ -140,3 +142,17 @@ def command(tmp_path: Path, standins: Standins) -> Iterator[Command]:
         if process.stdout is not None:
             process.stdout.close()
     command.run("down")
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    """Make servers that are stopped at the end of the test."""
+    made: list[EmbeddedPostgres] = []
+
+    def make(directory: Path) -> EmbeddedPostgres:
+        made.append(EmbeddedPostgres(directory, settings=FAST, durable=False))
+        return made[-1]
+
+    yield make
+    for server in made:
+        await server.kill()

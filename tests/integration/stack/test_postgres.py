@@ -2,14 +2,11 @@
 
 import asyncio
 import os
-import pwd
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import psutil
@@ -17,12 +14,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from agentmesh.stack.account import DATABASE_ACCOUNT
-from agentmesh.stack.errors import StackError
 from agentmesh.stack.postgres import MAX_SOCKET_PATH_BYTES, EmbeddedPostgres
-
-FAST = {"fsync": "off"}
-Make = Callable[[Path], EmbeddedPostgres]
+from tests.integration.stack.servers import FAST, Make
 
 RUN_UNTIL_KILLED = """
 import asyncio, sys
@@ -38,20 +31,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    """Make servers that are stopped at the end of the test."""
-    made: list[EmbeddedPostgres] = []
-
-    def make(directory: Path) -> EmbeddedPostgres:
-        made.append(EmbeddedPostgres(directory, settings=FAST, durable=False))
-        return made[-1]
-
-    yield make
-    for server in made:
-        await server.kill()
 
 
 async def test_a_database_is_reached_by_its_url(tmp_path: Path, make: Make) -> None:
@@ -178,105 +157,6 @@ async def test_a_path_too_long_for_a_socket(tmp_path: Path, make: Make) -> None:
     assert not server.socket_directory.exists()
 
 
-async def test_a_socket_directory_that_another_user_took(tmp_path: Path, make: Make) -> None:
-    deep = tmp_path / ("d" * 100)
-    deep.mkdir()
-    server = make(deep / "data")
-    server.socket_directory.mkdir(mode=0o777)
-    server.socket_directory.chmod(0o777)
-    try:
-        with pytest.raises(StackError, match="belongs to someone else"):
-            await server.start()
-    finally:
-        server.socket_directory.rmdir()
-
-
-async def test_a_directory_of_another_version(tmp_path: Path, make: Make) -> None:
-    server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
-    (server.directory / "PG_VERSION").write_text("16\n")
-    with pytest.raises(StackError, match="made by PostgreSQL 16") as failure:
-        await server.start()
-    assert "pg_dump" in failure.value.remedy
-
-
-@pytest.mark.parametrize("content", [None, "", "x", "18.1.2"])
-async def test_a_directory_without_a_version(
-    tmp_path: Path, make: Make, content: str | None
-) -> None:
-    server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
-    (server.directory / "PG_VERSION").unlink()
-    if content is not None:
-        (server.directory / "PG_VERSION").write_text(content)
-        os.chown(server.directory / "PG_VERSION", server.directory.stat().st_uid, -1)
-    with pytest.raises(StackError, match="is damaged") as failure:
-        await server.start()
-    assert "backup" in failure.value.remedy
-
-
-async def test_damaged_data_is_told_in_the_words_of_postgresql(tmp_path: Path, make: Make) -> None:
-    server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
-    (server.directory / "global" / "pg_control").write_bytes(b"\0" * 8192)
-    with pytest.raises(
-        StackError, match=r"exited with code 1:\n(.|\n)*incompatible with server"
-    ) as failure:
-        await server.start()
-    assert str(server.log.path) in failure.value.remedy
-
-
-async def test_a_file_in_the_way(tmp_path: Path, make: Make) -> None:
-    (tmp_path / "data").touch()
-    with pytest.raises(StackError, match="is a file"):
-        await make(tmp_path / "data").start()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-async def test_a_directory_of_another_user(tmp_path: Path, make: Make) -> None:
-    server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
-    os.chown(server.directory, 12345, 12345)
-    with pytest.raises(StackError, match="belongs to another user"):
-        await server.start()
-
-
-async def test_an_open_directory_is_closed(tmp_path: Path, make: Make) -> None:
-    server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
-    server.directory.chmod(0o755)
-    await server.start()
-    assert stat.S_IMODE(server.directory.stat().st_mode) == 0o700
-
-
-async def test_nobody_else_reaches_the_socket(tmp_path: Path, make: Make) -> None:
-    server = make(tmp_path / "data")
-    await server.start()
-    assert stat.S_IMODE(server.socket_directory.stat().st_mode) == 0o700
-    status = _status(server.address)
-    assert stat.S_ISSOCK(status.st_mode)
-    assert stat.S_IMODE(status.st_mode) == 0o700
-    owner = pwd.getpwuid(status.st_uid).pw_name
-    assert owner == (DATABASE_ACCOUNT if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name)
-    assert server.pid is not None
-    assert not _listens_on_tcp(server.pid)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="root's server runs under another account")
-async def test_root_keeps_data_in_a_closed_place(tmp_path: Path, make: Make) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    server = make(closed / "data")
-    await server.start()
-    assert await server.is_ready()
-    assert stat.S_IMODE(closed.stat().st_mode) & 0o007 == 0
-
-
 def test_a_server_outlives_the_event_loop_that_started_it(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "data", settings=FAST, durable=False)
     asyncio.run(server.start())
@@ -308,14 +188,3 @@ async def _holds_what_was_kept(server: EmbeddedPostgres) -> None:
     await server.start()
     assert not server.created
     assert not await server.create_database("kept")
-
-
-def _status(path: str) -> os.stat_result:
-    return Path(path).stat()
-
-
-def _listens_on_tcp(pid: int) -> bool:
-    return any(
-        connection.family in {socket.AF_INET, socket.AF_INET6}
-        for connection in psutil.Process(pid).net_connections("inet")
-    )

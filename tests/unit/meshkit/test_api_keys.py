@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from meshkit.errors import Unauthenticated, Unavailable
+from meshkit.interceptors import deadline
 from meshkit.security.api_keys import CachedApiKeys, refused
 from meshkit.security.credentials import Verifier
 from meshkit.security.principal import Principal
@@ -140,6 +141,20 @@ async def test_callers_at_once_share_one_check_and_none_can_end_it(auth: Auth) -
     assert {getattr(each, "subject", None) for each in answers[1:]} == {"key:a"}
     assert auth.asked == ["a"]
     assert not keys._pending
+
+
+async def test_a_check_has_no_callers_deadline() -> None:
+    async def check(_api_key: str) -> Principal:
+        seen.append(deadline.remaining_seconds())
+        return Principal("key:a", "acme", ())
+
+    seen: list[float | None] = []
+    token = deadline._ends_at.set(0.0)
+    try:
+        await CachedApiKeys(check, fresh_seconds=1, stale_seconds=1).verify("a")
+    finally:
+        deadline._ends_at.reset(token)
+    assert seen == [None]
 
 
 async def test_a_shared_failure_reaches_every_caller(auth: Auth) -> None:
