@@ -117,6 +117,18 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
     return decoded
 
 
+def from_peer_error(error: grpc.aio.AioRpcError) -> DomainError:
+    """Decode what a peer answered to a call that this service made on somebody's behalf.
+
+    A peer that refuses this service's own credential says nothing of the caller's.
+    """
+    decoded = from_rpc_error(error)
+    if isinstance(decoded, errors.Unauthenticated | errors.PermissionDenied):
+        log.error("a peer refuses this service", reason=decoded.reason, cause=decoded.message)
+        return errors.Unavailable("A service that is needed refuses this one. Try again.")
+    return decoded
+
+
 def _status_of(error: grpc.aio.AioRpcError) -> Status | None:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):

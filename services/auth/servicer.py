@@ -79,7 +79,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         self, request: auth_service_pb2.GetJwksRequest, context: Context
     ) -> token_pb2.JsonWebKeySet:
         """Publish the keys that verify access tokens."""
-        return convert.jwks_to_proto(await self._tokens.signing_keys())
+        return convert.jwks_to_proto(await self._tokens.published_keys())
 
     async def WhoAmI(
         self, request: auth_service_pb2.WhoAmIRequest, context: Context

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.clock import Clock, SystemClock
 from meshkit.database.engine import Database
-from meshkit.errors import InvalidArgument, Unauthenticated
+from meshkit.errors import InvalidArgument, Unauthenticated, Unavailable
 from meshkit.ids import IdSource, uuid7
 from meshkit.paging import Page, PageRequest, page_of
 from meshkit.security.api_keys import refused
@@ -26,6 +26,8 @@ from services.auth.secrets import MasterKey
 from services.auth.signing import Signer, Token, new_signing_key, public_keys
 
 log = structlog.get_logger()
+
+_PUBLISHED_SECONDS = 5.0
 
 
 class ApiKeys:
@@ -176,6 +178,8 @@ class Tokens:
         self._lifetime = lifetime
         self._clock = clock or SystemClock()
         self._signer: Signer | None = None
+        self._published: list[SigningKey] | None = None
+        self._published_at = 0.0
 
     async def exchange(self, api_key: str) -> Token:
         """Return an access token for an API key.
@@ -204,6 +208,21 @@ class Tokens:
             return keys
 
         return await self._database.transaction(work)
+
+    async def published_keys(self) -> list[SigningKey]:
+        """Return the signing keys as anybody may ask for them, read at most every few seconds.
+
+        While the database is away, those read last.
+        """
+        now = self._clock.monotonic()
+        if self._published is None or now - self._published_at > _PUBLISHED_SECONDS:
+            try:
+                self._published = await self.signing_keys()
+                self._published_at = now
+            except Unavailable:
+                if self._published is None:
+                    raise
+        return self._published
 
     async def public_keys(self) -> Mapping[str, Ed25519PublicKey]:
         """Return the keys that verify tokens, by key id."""

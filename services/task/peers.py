@@ -18,7 +18,7 @@ from meshkit.client import Channels
 from meshkit.errors import NotFound, Unavailable
 from meshkit.events.outbox import Event
 from meshkit.security.principal import Principal, acting_for
-from meshkit.statuses import from_rpc_error
+from meshkit.statuses import from_peer_error
 from services.task.domain import Agent
 from services.task.errors import AgentNotFound
 
@@ -47,7 +47,7 @@ class Registry:
         try:
             response = await self._stub.ListCapabilities(request)
         except aio.AioRpcError as error:
-            problem = from_rpc_error(error)
+            problem = from_peer_error(error)
             if not isinstance(problem, Unavailable):
                 raise problem from error
             log.warning("capability unchecked", capability=capability, cause=problem.message)
@@ -67,7 +67,7 @@ class Registry:
         try:
             found = await self._stub.GetAgent(request)
         except aio.AioRpcError as error:
-            problem = from_rpc_error(error)
+            problem = from_peer_error(error)
             raise (AgentNotFound() if isinstance(problem, NotFound) else problem) from error
         capabilities = frozenset(each.name for each in found.capabilities)
         return Agent(agent_id, tenant, found.name, capabilities)
@@ -102,7 +102,7 @@ class Analytics:
             try:
                 await self._stub.BatchCreateInvocations(request)
             except aio.AioRpcError as error:
-                raise from_rpc_error(error) from error
+                raise from_peer_error(error) from error
 
 
 def _invocation(event: Event) -> invocation_pb2.Invocation:

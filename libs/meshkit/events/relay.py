@@ -76,7 +76,8 @@ class Relay:
         ids = [event.id for event in events]
         try:
             await self._publish(events)
-        except DomainError:
+        except (DomainError, asyncio.CancelledError):
+            # Otherwise they would wait for the claim to run out, a relay that stops included.
             await self._database.transaction(lambda tx: outbox.unclaim(tx, ids))
             raise
         await self._database.transaction(lambda tx: outbox.remove(tx, ids))

@@ -13,7 +13,7 @@ from grpc import aio
 
 from meshkit.errors import DomainError
 from meshkit.interceptors.chain import Call, Interceptor
-from meshkit.statuses import CODES, DETAILS_KEY, from_rpc_error, to_status
+from meshkit.statuses import CODES, DETAILS_KEY, from_peer_error, to_status
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class Errors(Interceptor):
             await _abort(call, _internal(call))
         except aio.AioRpcError as error:
             log.warning("peer failed", code=error.code().name, details=error.details())
-            await _abort(call, from_rpc_error(error))
+            await _abort(call, from_peer_error(error))
         except Exception:
             log.exception("unexpected error", method=call.method)
             await _abort(call, _internal(call))

@@ -11,18 +11,20 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from grpc import StatusCode
 
+from agentmesh.stack.postgres import EmbeddedPostgres
 from mesh.auth.v1 import auth_service_pb2
 from mesh.auth.v1.auth_service_pb2 import ExchangeTokenRequest, GetJwksRequest, WhoAmIRequest
 from mesh.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from meshkit.database.engine import Database
-from meshkit.errors import Unauthenticated
+from meshkit.errors import Unauthenticated, Unavailable
 from meshkit.security.rules import rules_of
 from meshkit.testing.databases import ServiceDatabase
 from meshkit.testing.refusals import refusal
 from meshkit.testing.serving import Served
 from services.auth.errors import MasterKeyWrong
-from services.auth.usecases import check_master_key
+from services.auth.usecases import Tokens, check_master_key
 from tests.integration.auth.replicas import Replica, replica
+from tests.manual_clock import ManualClock
 
 SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 RULES = rules_of([SERVICE])
@@ -149,3 +151,19 @@ async def test_another_master_key_is_found_out(database: Database, auth: Replica
         await other.verifier.verify(await auth.key("admin"))
     with pytest.raises(MasterKeyWrong):
         await other.tokens.exchange(await other.key("admin"))
+
+
+async def test_the_public_keys_are_published_while_the_database_is_away(
+    database: Database, auth: Replica, postgres: EmbeddedPostgres
+) -> None:
+    clock = ManualClock()
+    tokens = Tokens(
+        database, auth.master, auth.api_keys, issuer="i", audience="a", lifetime=60, clock=clock
+    )
+    keys = await tokens.published_keys()
+    await database.close()
+    await postgres.drop_database(str(database.url.database))
+    clock.advance(60)
+    assert await tokens.published_keys() == keys
+    with pytest.raises(Unavailable):
+        await tokens.signing_keys()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from meshkit import errors
 from meshkit.errors import DomainError, FieldViolation, Kind
-from meshkit.statuses import CODES, DETAILS_KEY, from_rpc_error, to_status
+from meshkit.statuses import CODES, DETAILS_KEY, from_peer_error, from_rpc_error, to_status
 
 KINDS: dict[Kind, type[DomainError]] = {
     each.kind: each
@@ -102,3 +102,18 @@ def test_a_field_given_by_itself_is_blamed_with_the_message() -> None:
     error: Any = errors.InvalidArgument("too long", field="task.name")
     assert error.violations == (FieldViolation("task.name", "too long"),)
     assert Status.FromString(to_status(error, "").SerializeToString()).code == 3
+
+
+@pytest.mark.parametrize("refusal", [errors.Unauthenticated("no"), errors.PermissionDenied("no")])
+def test_a_peer_that_refuses_this_service_says_nothing_of_the_caller(refusal: DomainError) -> None:
+    status = to_status(refusal, "r")
+    received = from_peer_error(rpc_error(CODES[refusal.kind], "no", status.SerializeToString()))
+    assert isinstance(received, errors.Unavailable)
+    assert received.metadata == {}
+
+
+def test_any_other_answer_of_a_peer_is_passed_on() -> None:
+    status = to_status(errors.NotFound("gone", reason="AGENT_NOT_FOUND"), "r")
+    code = grpc.StatusCode.NOT_FOUND
+    received = from_peer_error(rpc_error(code, "gone", status.SerializeToString()))
+    assert (type(received), received.reason) == (errors.NotFound, "AGENT_NOT_FOUND")
