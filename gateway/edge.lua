@@ -1,9 +1,9 @@
--- What Envoy calls for each request and response of a route that asks for it: checks JSON
--- bodies, refuses requests to routes that exist only to say no, marks streams as what
--- they are.
+-- What Envoy calls for each request and response of a route that asks for it: checks queries
+-- and JSON bodies, refuses requests to routes that exist only to say no, marks streams as
+-- what they are.
 --
--- The route's filter context tells what to do: `message` and `field` (a field's name, or
--- `*` for the whole message) to check, `status` and `allow` to refuse, `stream` to mark.
+-- The route's filter context tells what to do: the request's `message` to check, and the
+-- `field` (a field's name, or `*` for the whole message) that the body is, if there is one; `status` and `allow` to refuse, `stream` to mark.
 
 local function shape_of_body(message, field)
   if field == "*" then
@@ -40,13 +40,16 @@ end
 local function check_body(handle, message, field)
   local body = handle:body()
   if not body then
-    return
+    return nil
   end
   local failure = check_json(body:getBytes(0, body:length()), shape_of_body(message, field))
-  if not failure then
-    return
+  if failure then
+    failure.field = path_in_request(field, failure.field or "")
   end
-  failure.field = path_in_request(field, failure.field or "")
+  return failure
+end
+
+local function refuse_request(handle, failure)
   -- Local replies that carry a finished body are marked, so that they are left as they are.
   handle:streamInfo():dynamicMetadata():set("agentmesh", "reply", "finished")
   handle:respond({ [":status"] = "400", ["content-type"] = "application/json" },
@@ -68,7 +71,12 @@ function envoy_on_request(handle)
   if status then
     refuse_route(handle, status, context:get("allow"))
   elseif message then
-    check_body(handle, message, context:get("field"))
+    local field = context:get("field")
+    local failure = check_query(handle:headers():get(":path"), message)
+      or (field and check_body(handle, message, field))
+    if failure then
+      refuse_request(handle, failure)
+    end
   end
 end
 

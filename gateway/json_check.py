@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from gateway.contracts import Binding
 
-PROGRAMS = ("json_text.lua", "json_check.lua", "edge.lua")
+PROGRAMS = ("json_text.lua", "json_check.lua", "query_check.lua", "edge.lua")
 
 SCALARS = {
     FieldDescriptor.TYPE_STRING: "string",
@@ -66,11 +66,10 @@ def program(bindings: Iterable[Binding]) -> str:
 
 
 def schema(bindings: Iterable[Binding]) -> dict[str, dict[str, Shape]]:
-    """Tell, for each message that a body can hold, the shape of each field by both its names."""
+    """Tell, for each message that a request can hold, the shape of each field by both its names."""
     messages: dict[str, dict[str, Shape]] = {}
     for binding in bindings:
-        if binding.body:
-            add_message(binding.request, messages)
+        add_message(binding.request, messages)
     return messages
 
 

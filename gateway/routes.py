@@ -151,7 +151,7 @@ def unary_route(binding: Binding, settings: GatewaySettings) -> Route:
         response_headers_to_remove=list(GRPC_RESPONSE_HEADERS),
         typed_per_filter_config={
             **body_policy(settings),
-            **lua_policy(body_context(binding)),
+            **lua_policy(request_context(binding)),
         },
     )
 
@@ -172,7 +172,7 @@ def stream_route(
             TRANSCODER: Any.pack(framing),
             COMPRESSOR: Any.pack(CompressorPerRoute(disabled=True)),
             **body_policy(settings),
-            **lua_policy({"stream": form.value, **body_context(binding)}),
+            **lua_policy({"stream": form.value, **request_context(binding)}),
         },
     )
 
@@ -192,17 +192,14 @@ def body_policy(settings: GatewaySettings) -> dict[str, Any]:
 
 
 def lua_policy(context: dict[str, str]) -> dict[str, Any]:
-    """Have the Lua filter act on a route as the context says; not at all, if it says nothing."""
-    if not context:
-        return {}
+    """Have the Lua filter act on a route as the context says."""
     return {LUA: Any.pack(LuaPerRoute(filter_context=Struct.from_dict(context)))}
 
 
-def body_context(binding: Binding) -> dict[str, str]:
-    """Tell the Lua filter what the body of a binding stands for."""
-    if not binding.body:
-        return {}
-    return {"message": str(binding.request.full_name), "field": binding.body}
+def request_context(binding: Binding) -> dict[str, str]:
+    """Tell the Lua filter what the query and the body of a binding stand for."""
+    context = {"message": str(binding.request.full_name)}
+    return context | ({"field": binding.body} if binding.body else {})
 
 
 def refusal(name: str, match: RouteMatch, peer: str, status: int, allow: str = "") -> Route:

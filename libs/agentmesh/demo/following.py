@@ -55,8 +55,7 @@ async def run_steps(client: Client, steps: Sequence[Step], observer: Observer) -
     try:
         async with asyncio.TaskGroup() as group:
             for step in steps:
-                task = await client.create_task(step.capability, step.input)
-                created.append(task)
+                task = await _create(client, step, created)
                 following.append(group.create_task(_follow(client, step, task, observer)))
         return [each.result() for each in following]
     except BaseExceptionGroup as failures:
@@ -64,6 +63,22 @@ async def run_steps(client: Client, steps: Sequence[Step], observer: Observer) -
     finally:
         ended = {each.result().task.id for each in following if _has_ended(each)}
         await _call_off(client, [task.id for task in created if task.id not in ended])
+
+
+async def _create(client: Client, step: Step, created: list[Task]) -> Task:
+    """Submit a step and note its task, even if cancelled meanwhile: the mesh may have it already."""
+
+    async def create() -> Task:
+        task = await client.create_task(step.capability, step.input)
+        created.append(task)
+        return task
+
+    creating = asyncio.create_task(create())
+    try:
+        return await asyncio.shield(creating)
+    except asyncio.CancelledError:
+        await asyncio.wait([creating], timeout=CALLING_OFF_SECONDS)
+        raise
 
 
 async def _follow(client: Client, step: Step, task: Task, observer: Observer) -> Outcome:

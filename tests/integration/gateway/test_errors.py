@@ -82,24 +82,6 @@ async def test_body_over_the_limit(http: httpx.AsyncClient, backend: Backend, me
     assert not backend.calls
 
 
-@pytest.mark.parametrize(
-    ("query", "why"),
-    [
-        ("bogus=1", 'Could not find field "bogus" in the type "mesh.task.v1.ListTasksRequest".'),
-        ("page_size=x", 'page_size: invalid value "x" for type TYPE_INT32'),
-    ],
-)
-async def test_query_that_does_not_fit(
-    http: httpx.AsyncClient, backend: Backend, query: str, why: str
-) -> None:
-    response = await http.get(f"/api/v1/tasks?{query}")
-    assert response.status_code == 400
-    assert response.json() == expected(
-        response, 3, "INVALID_ARGUMENT", f"The request can't be read: {why}"
-    )
-    assert not backend.calls
-
-
 async def test_path_and_body_that_contradict(http: httpx.AsyncClient, backend: Backend) -> None:
     response = await http.post("/api/v1/tasks/1:cancel", json={"task_id": "2"})
     assert response.status_code == 400

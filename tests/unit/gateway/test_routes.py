@@ -109,7 +109,7 @@ def test_streams_have_no_limit_and_unary_calls_do(generated: list[Route]) -> Non
 def test_only_routes_that_ask_for_it_run_lua(generated: list[Route]) -> None:
     by_name = {route.name: route for route in generated}
     assert LUA in by_name["POST /api/v1/tasks"].typed_per_filter_config
-    assert LUA not in by_name["GET /api/v1/tasks"].typed_per_filter_config
+    assert LUA in by_name["GET /api/v1/tasks"].typed_per_filter_config
     assert LUA not in by_name["/mesh.task.v1.TaskService/"].typed_per_filter_config
 
 
