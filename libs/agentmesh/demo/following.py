@@ -66,7 +66,7 @@ async def run_steps(client: Client, steps: Sequence[Step], observer: Observer) -
 
 
 async def _create(client: Client, step: Step, created: list[Task]) -> Task:
-    """Submit a step and note its task, even if cancelled meanwhile: the mesh may have it already."""
+    """Submit a step and note its task, even if cancelled meanwhile: the mesh may have it."""
 
     async def create() -> Task:
         task = await client.create_task(step.capability, step.input)
