@@ -207,6 +207,6 @@ async def test_a_relay_that_is_stopped_while_publishing_gives_its_claims_back(
     await append(database, event())
     publisher.open.clear()
     async with running(Relay(database, publisher)):
-        await until(lambda: publisher.published)
+        await until(lambda: bool(publisher.published))
     unclaimed = "SELECT count(*) FROM outbox WHERE claim_expire_time IS NULL"
     assert await scalar(database, unclaimed) == 1
