@@ -40,21 +40,21 @@ def new_task_from_proto(
         input=task.input,
         priority=task.priority,
         labels=task.labels,
-        max_attempts=task.max_attempts or default_attempts,
+        max_attempts=task.max_attempts,
     )
     return NewTask(
         capability=wanted.capability,
         input=wanted.input.SerializeToString(deterministic=True),
         priority=wanted.priority,
         labels=dict(wanted.labels),
-        max_attempts=wanted.max_attempts,
+        max_attempts=wanted.max_attempts or default_attempts,
         request_id=request.request_id,
         digest=hashlib.sha256(wanted.SerializeToString(deterministic=True)).digest(),
     )
 
 
-def task_to_proto(task: Task, *, with_input: bool = True) -> task_pb2.Task:
-    """Encode a task."""
+def task_to_proto(task: Task, *, with_payloads: bool = True) -> task_pb2.Task:
+    """Encode a task, with its input and result unless many are to fit into a message."""
     message = task_pb2.Task(
         id=str(task.id),
         capability=task.capability,
@@ -71,9 +71,9 @@ def task_to_proto(task: Task, *, with_input: bool = True) -> task_pb2.Task:
         start_time=to_timestamp(task.start_time),
         end_time=to_timestamp(task.end_time),
     )
-    if with_input:
+    if with_payloads:
         message.input.CopyFrom(Struct.FromString(task.input))
-    if task.result is not None:
+    if with_payloads and task.result is not None:
         message.result.CopyFrom(Value.FromString(task.result))
     return message
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
 from prometheus_client import Gauge
 
-from meshkit.errors import DomainError
+from meshkit.errors import DomainError, Unavailable
 from services.task.domain import Agent, Lease, Task
 from services.task.usecases.attempts import Attempts, Receipt, Released
 
@@ -20,6 +20,9 @@ STREAMS = Gauge("agentmesh_dispatch_streams", "Agent processes connected to this
 HELD = Gauge("agentmesh_dispatch_held", "Tasks held by agents connected to this replica.")
 
 _CLAIMS_AT_A_TIME = 4
+_BATCH_BYTES = 1 << 20
+_LOCKED_SECONDS = 0.05
+_RETRY_SECONDS = 0.5
 _POLL_SECONDS = 5.0
 
 
@@ -61,6 +64,8 @@ class Stream:
         slots: Most tasks it works on at a time.
         held: Epoch of each task it holds.
         open: Whether it takes more tasks.
+        served: Whether a claim for it is under way.
+        again: Whether it was offered work meanwhile.
     """
 
     agent: Agent
@@ -68,8 +73,9 @@ class Stream:
     slots: int
     held: dict[UUID, int] = field(default_factory=dict)
     open: bool = True
+    served: bool = False
+    again: bool = False
     _outgoing: asyncio.Queue[Message | None] = field(default_factory=asyncio.Queue)
-    claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def free(self) -> int:
@@ -89,6 +95,15 @@ class Stream:
         """Yield the messages for the agent, in order, until the stream ends."""
         while (message := await self._outgoing.get()) is not None:
             yield message
+
+    def unsent(self) -> list[Task]:
+        """Return the tasks that its agent was never told of, once it has ended."""
+        tasks: list[Task] = []
+        while not self._outgoing.empty():
+            message = self._outgoing.get_nowait()
+            if isinstance(message, Assigned):
+                tasks.extend(message.tasks)
+        return tasks
 
     def hold(self, tasks: Iterable[Task]) -> None:
         """Note that the agent holds these tasks now."""
@@ -116,22 +131,49 @@ class Dispatcher:
         self._streams: set[Stream] = set()
         self._waiting: asyncio.Queue[Stream] = asyncio.Queue()
         self._queued: set[Stream] = set()
+        self._draining = False
+        self._giving_back: set[asyncio.Task[None]] = set()
+
+    def check_open(self) -> None:
+        """Refuse a new stream while this replica goes.
+
+        Raises:
+            Unavailable: It goes; another replica, or its successor, will answer.
+        """
+        if self._draining:
+            raise Unavailable("This replica goes; connect anew.", reason="DRAINING")
 
     def open(self, stream: Stream) -> None:
         """Begin to give work to a stream."""
         self._streams.add(stream)
         STREAMS.inc()
+        if self._draining:
+            self.leave(stream)
         self.offer(stream)
 
+    def leave(self, stream: Stream) -> None:
+        """Give a stream nothing more, and tell its agent so after all that it was given."""
+        stream.open = False
+        stream.send(Draining())
+
     def close(self, stream: Stream) -> None:
-        """Stop giving work to a stream; its leases run on until the agent is back or they lapse."""
+        """Forget a stream; its leases run on until the agent is back or they lapse.
+
+        Tasks that its agent was not told of are queued again.
+        """
         self._streams.discard(stream)
         STREAMS.dec()
         stream.end()
+        if unsent := stream.unsent():
+            giving = asyncio.create_task(self._give_back(stream, unsent))
+            self._giving_back.add(giving)
+            giving.add_done_callback(self._giving_back.discard)
 
     def offer(self, stream: Stream) -> None:
         """Look soon whether there is work for this stream."""
-        if stream.free and stream not in self._queued:
+        if stream.served:
+            stream.again = True
+        elif stream.free and stream in self._streams and stream not in self._queued:
             self._queued.add(stream)
             self._waiting.put_nowait(stream)
 
@@ -150,12 +192,17 @@ class Dispatcher:
             # The one with the most room; it is offered once however often it is named.
             self.offer(max(candidates, key=lambda stream: stream.free))
 
-    def heard_of_cancellation(self, payload: str) -> None:
-        """Take a notification with the id of a cancelled task."""
-        task_id = UUID(payload) if payload else None
+    def heard_of_loss(self, payload: str) -> None:
+        """Take a notification `<task id> <epoch>` of a lease that was taken away.
+
+        One that is missed shows at the agent's next heartbeat.
+        """
+        if not payload:
+            return
+        task_id, _, epoch = payload.partition(" ")
+        lease = Lease(UUID(task_id), int(epoch))
         for stream in self._streams:
-            if task_id in stream.held:
-                lease = Lease(task_id, stream.held.pop(task_id))
+            if stream.drop(lease):
                 stream.send(Lost([lease]))
                 self.offer(stream)
 
@@ -166,9 +213,9 @@ class Dispatcher:
 
     async def drain(self) -> None:
         """Tell every agent to connect elsewhere, and give out nothing more."""
+        self._draining = True
         for stream in self._streams:
-            stream.open = False
-            stream.send(Draining())
+            self.leave(stream)
 
     async def run(self) -> None:
         """Give out work until cancelled."""
@@ -187,34 +234,63 @@ class Dispatcher:
         while True:
             stream = await self._waiting.get()
             self._queued.discard(stream)
-            async with stream.claiming:
+            stream.served, stream.again = True, False
+            try:
                 await self._fill(stream)
+            except DomainError as error:
+                log.warning("can't claim", cause=error.message)
+                self._offer_later(stream, _RETRY_SECONDS)
+            finally:
+                stream.served = False
+            if stream.again:
+                self.offer(stream)
 
     async def _fill(self, stream: Stream) -> None:
         wanted = stream.free
         if not wanted or stream not in self._streams:
+            # What it was woken for is for somebody else.
+            self._pass_on(stream)
             return
-        try:
-            tasks = await self._attempts.claim(stream.agent, stream.capabilities, wanted)
-        except DomainError as error:
-            log.warning("can't claim", cause=error.message)
-            return
+        tasks = await self._attempts.claim(stream.agent, stream.capabilities, wanted)
         if stream not in self._streams or not stream.open:
             await self._give_back(stream, tasks)
             return
-        if tasks:
-            stream.hold(tasks)
-            stream.send(Assigned(tasks))
+        stream.hold(tasks)
+        for batch in _batches(tasks):
+            stream.send(Assigned(batch))
         if len(tasks) == wanted:
             # There may be more than this stream could take.
             self._pass_on(stream)
+        elif await self._attempts.is_waiting(stream.agent, stream.capabilities):
+            # Another replica had it locked, and may not have taken it.
+            self._offer_later(stream, _LOCKED_SECONDS)
 
     async def _give_back(self, stream: Stream, tasks: Sequence[Task]) -> None:
         # Nobody was told of these; without this they would wait for their leases to lapse.
         for task in tasks:
-            await self._attempts.report(stream.agent, task.lease, Released())
+            try:
+                await self._attempts.report(stream.agent, task.lease, Released())
+            except DomainError as error:
+                log.warning("can't give back", task_id=str(task.id), cause=error.message)
 
     def _pass_on(self, served: Stream) -> None:
         for stream in self._streams:
             if stream is not served and set(stream.capabilities) & set(served.capabilities):
                 self.offer(stream)
+
+    def _offer_later(self, stream: Stream, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self.offer, stream)
+
+
+def _batches(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
+    """Divide tasks so that each message stays well below what an agent accepts."""
+    batch: list[Task] = []
+    size = 0
+    for task in tasks:
+        if batch and size + len(task.input) > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(task)
+        size += len(task.input)
+    if batch:
+        yield batch

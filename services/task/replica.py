@@ -50,7 +50,7 @@ class Replica:
             database.url,
             {
                 tasks.QUEUED: self.dispatcher.heard_of_work,
-                history.CANCELLED: self.dispatcher.heard_of_cancellation,
+                history.LOST: self.dispatcher.heard_of_loss,
                 history.CHANGED: self.watching.heard_of_change,
                 outbox.APPENDED: self.relay.wake,
             },

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 import structlog
 
@@ -25,22 +24,17 @@ class Authenticate(Interceptor):
         self._verifier = verifier
         self._rules = rules
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    async def admit(self, call: Call) -> None:
         """Make the caller known to the handler and to every log line."""
         rule = self._rules.get(call.method)
         if rule is not None and rule.public:
             set_current(None)
-            yield
             return
         verified = await self._verifier.verify(credential_of(call.metadata))
         principal = delegated(verified, call.metadata)
         call.principal = principal
         set_current(principal)
-        with structlog.contextvars.bound_contextvars(
-            tenant=principal.tenant, subject=principal.subject
-        ):
-            yield
+        structlog.contextvars.bind_contextvars(tenant=principal.tenant, subject=principal.subject)
 
 
 def credential_of(metadata: Mapping[str, str]) -> str:

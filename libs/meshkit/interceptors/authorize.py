@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 import structlog
 
@@ -20,13 +19,12 @@ class Authorize(Interceptor):
     def __init__(self, rules: Mapping[str, Rule]) -> None:
         self._rules = rules
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
-        """Refuse the call unless the caller holds the permission."""
-        self._decide(call)
-        yield
+    async def admit(self, call: Call) -> None:
+        """Refuse the call unless the caller holds the permission.
 
-    def _decide(self, call: Call) -> None:
+        Raises:
+            PermissionDenied: It doesn't, or the method declares no rule.
+        """
         rule = self._rules.get(call.method)
         if rule is not None and rule.public:
             return

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -47,11 +47,18 @@ class Call:
 
 
 class Interceptor:
-    """Something that happens around a call and, if it likes, to each request message."""
+    """Something that happens before a call, around it, or to each of its request messages.
+
+    Each has one or more of these three. A call runs in a context of its own, so what
+    is set for it in context variables needs no undoing.
+    """
+
+    async def admit(self, call: Call) -> None:
+        """Do something before the call; raise a DomainError to refuse it."""
 
     def around(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """Return what is entered before the handler and left after it."""
-        raise NotImplementedError  # pragma: no cover - every interceptor has its own
+        """Return what is entered before the call and left after it."""
+        raise NotImplementedError  # pragma: no cover - called only where it is there
 
     def check(self, call: Call, message: Message) -> None:
         """Look at one request message; raise a DomainError to refuse it."""
@@ -66,9 +73,27 @@ class Chain(aio.ServerInterceptor):
 
     @cached_property
     def _checks(self) -> list[Callable[[Call, Message], None]]:
+        return [each.check for each in self.interceptors if _has(each, "check")]
+
+    @cached_property
+    def _steps(self) -> list[tuple[bool, Any]]:
+        """What happens before the handler, in order; True for what is left again after it."""
         return [
-            each.check for each in self.interceptors if type(each).check is not Interceptor.check
+            (name == "around", getattr(each, name))
+            for each in self.interceptors
+            for name in ("admit", "around")
+            if _has(each, name)
         ]
+
+    async def _through(self, step: int, call: Call, proceed: Callable[[], Awaitable[Any]]) -> Any:
+        """Go through the steps from this one on, and then on to the handler."""
+        for index in range(step, len(self._steps)):
+            is_around, each = self._steps[index]
+            if is_around:
+                async with each(call):
+                    return await self._through(index + 1, call, proceed)
+            await each(call)
+        return await proceed()
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Wrap the method's handler, once for the life of the server."""
@@ -96,15 +121,16 @@ class Chain(aio.ServerInterceptor):
 
         async def behavior(received: Any, context: Context) -> Any:
             call = Call(method, context, _text_metadata(context), streaming)
-            async with AsyncExitStack() as entered:
-                for interceptor in self.interceptors:
-                    await entered.enter_async_context(interceptor.around(call))
+
+            async def proceed() -> Any:
                 read = self._read_all if handler.request_streaming else self._read
                 request: Any = read(call, parse, received)
                 if not handler.response_streaming:
                     return await inner(request, context)
                 await _send_all(inner(request, context), context)
                 return None
+
+            return await self._through(0, call, proceed)
 
         make = getattr(
             grpc,
@@ -130,6 +156,10 @@ class Chain(aio.ServerInterceptor):
     ) -> AsyncIterator[Message]:
         async for each in received:
             yield self._read(call, parse, each)
+
+
+def _has(interceptor: Interceptor, name: str) -> bool:
+    return getattr(type(interceptor), name) is not getattr(Interceptor, name)
 
 
 async def _send_all(responses: Any, context: Context) -> None:

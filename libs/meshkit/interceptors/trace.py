@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
@@ -20,13 +18,11 @@ _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 class Trace(Interceptor):
     """Continues the caller's trace or begins one; keeps or makes the request id."""
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
-        """Bind the ids for the length of the call."""
+    async def admit(self, call: Call) -> None:
+        """Bind the ids to the call's context."""
         sent = call.metadata.get(REQUEST_ID_KEY, "")
         call.request_id = sent if _REQUEST_ID.match(sent) else str(uuid7())
         context = enter_trace(call.metadata.get(TRACEPARENT_KEY))
-        with structlog.contextvars.bound_contextvars(
+        structlog.contextvars.bind_contextvars(
             request_id=call.request_id, trace_id=context.trace_id
-        ):
-            yield
+        )

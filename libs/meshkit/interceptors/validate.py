@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import protovalidate
@@ -21,11 +20,6 @@ class Validate(Interceptor):
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._validator = protovalidate.Validator()
-
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:  # noqa: ARG002 - it acts on messages only
-        """Do nothing around the call; messages are checked one by one."""
-        yield
 
     def check(self, call: Call, message: Message) -> None:  # noqa: ARG002 - the bounds hold for every call
         """Check one message.

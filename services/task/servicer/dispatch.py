@@ -43,6 +43,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request_iterator: AsyncIterator[Request], context: Context
     ) -> AsyncIterator[Response]:
         """Be the stream of one agent process."""
+        self._dispatcher.check_open()
         hello = await _hello(request_iterator)
         stream = await self._stream(hello)
         yield await self._welcome(stream, hello)
@@ -91,7 +92,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             case "heartbeat":
                 await self._renew(stream, convert.leases_from_proto(request.heartbeat.holding))
             case "leaving":
-                stream.open = False
+                self._dispatcher.leave(stream)
             case _:
                 raise DispatchProtocol("A hello comes first on a stream, and only first.")
 
@@ -110,8 +111,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def _renew(self, stream: Stream, leases: list[Lease]) -> None:
         held = await self._attempts.renew(stream.agent, leases)
         lost = [lease for lease in leases if lease not in held]
-        # A report may have ended a lease while this heartbeat was under way.
-        lost = [lease for lease in lost if stream.drop(lease)]
+        for lease in lost:
+            stream.drop(lease)
         if lost:
             stream.send(Lost(lost))
             self._dispatcher.offer(stream)

@@ -49,7 +49,7 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
         wanted = page_request(request.page_size, request.page_token, tenant, request.filter)
         page = await self._tasks.list(tenant, where, wanted)
         return task_service_pb2.ListTasksResponse(
-            tasks=[convert.task_to_proto(task, with_input=False) for task in page.items],
+            tasks=[convert.task_to_proto(task, with_payloads=False) for task in page.items],
             next_page_token=page_token(page, tenant, request.filter),
         )
 

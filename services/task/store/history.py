@@ -9,15 +9,15 @@ from uuid import UUID
 from sqlalchemy import Text, cast, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.task.domain import EventType, Task, TaskEvent
+from services.task.domain import EventType, Lease, Task, TaskEvent
 from services.task.store.rows import events_of
 from services.task.tables import TaskEventRow
 
 CHANGED: Final = "task_changed"
 """Channel on which the id of each changed task is notified, at the commit."""
 
-CANCELLED: Final = "task_cancelled"
-"""Channel on which the id of each cancelled task is notified."""
+LOST: Final = "lease_lost"
+"""Channel on which `<task id> <epoch>` of each lease that is taken away is notified."""
 
 _MOST_AT_A_TIME = 500
 
@@ -34,6 +34,13 @@ async def record(connection: AsyncConnection, type_: EventType, tasks: Sequence[
         func.pg_notify(CHANGED, cast(TaskEventRow.task_id, Text))
     )
     await connection.execute(statement, [_values(type_, task) for task in tasks])
+
+
+async def announce_loss(connection: AsyncConnection, leases: Sequence[Lease]) -> None:
+    """Tell every replica, at the commit, that these leases are taken away."""
+    for lease in leases:
+        payload = f"{lease.task_id} {lease.epoch}"
+        await connection.execute(select(func.pg_notify(LOST, payload)))
 
 
 async def list_events(connection: AsyncConnection, task_id: UUID, after: int) -> list[TaskEvent]:

@@ -83,6 +83,22 @@ _REAP: Final = text(
     """  # noqa: S608 - the names are the table's own
 ).columns(*TASK_COLUMNS)
 
+_WAITING: Final = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM unnest(CAST(:capabilities AS text[])) AS wanted (capability)
+        CROSS JOIN LATERAL (
+            SELECT FROM tasks
+            WHERE state = 'queued'
+                AND tenant = :tenant
+                AND capability = wanted.capability
+                AND ready_time <= now()
+            LIMIT 1
+        ) AS queued
+    )
+    """
+)
+
 _DUE: Final = text(
     """
     SELECT DISTINCT tenant, capability FROM (
@@ -237,7 +253,18 @@ async def reap(connection: AsyncConnection, *, most: int) -> list[Task]:
     failed = [task for task in tasks if task.state is TaskState.FAILED]
     await history.record(connection, EventType.RETRYING, queued)
     await history.record(connection, EventType.FAILED, failed)
+    # The epoch has moved on by one.
+    lost = [Lease(task.id, task.epoch - 1) for task in tasks]
+    await history.announce_loss(connection, lost)
     return tasks
+
+
+async def is_waiting(
+    connection: AsyncConnection, agent: Agent, capabilities: Sequence[str]
+) -> bool:
+    """Tell whether a task waits that the agent could take, be it locked by another claim."""
+    parameters = {"tenant": agent.tenant, "capabilities": list(capabilities)}
+    return bool((await connection.execute(_WAITING, parameters)).scalar_one())
 
 
 async def list_due(connection: AsyncConnection) -> list[tuple[str, str]]:

@@ -127,5 +127,6 @@ async def cancel_task(connection: AsyncConnection, task: Task) -> Task:
     )
     cancelled = task_of((await connection.execute(statement)).one())
     await history.record(connection, EventType.CANCELLED, [cancelled])
-    await connection.execute(select(func.pg_notify(history.CANCELLED, str(task.id))))
+    if task.state is TaskState.RUNNING:
+        await history.announce_loss(connection, [task.lease])
     return cancelled

@@ -84,6 +84,12 @@ class Attempts:
             lambda tx: store.claim(tx, agent, capabilities, slots=slots, lease=self._lease_seconds)
         )
 
+    async def is_waiting(self, agent: Agent, capabilities: Sequence[str]) -> bool:
+        """Tell whether a task waits that the agent could take."""
+        return await self._database.transaction(
+            lambda tx: store.is_waiting(tx, agent, capabilities)
+        )
+
     async def renew(self, agent: Agent, leases: Sequence[Lease]) -> set[Lease]:
         """Prolong the leases and return those that the agent still holds."""
         return await self._database.transaction(

@@ -94,7 +94,7 @@ class DispatchResponse(_message.Message):
 
     @_builtins.property
     def drain(self) -> Global___Drain:
-        """The server goes; connect anew, running tasks may go on."""
+        """There will be no more assignments on this stream."""
 
     def __init__(
         self,
@@ -524,7 +524,7 @@ Global___Cancellations: _TypeAlias = Cancellations  # noqa: Y015
 
 @_typing.final
 class Leaving(_message.Message):
-    """The agent wants no more tasks."""
+    """The agent wants no more tasks. Answered by a drain."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -541,7 +541,9 @@ Global___Leaving: _TypeAlias = Leaving  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):
-    """The server goes."""
+    """There will be no more assignments on this stream. Unless the agent is leaving,
+    the server goes: connect anew; running tasks may go on.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

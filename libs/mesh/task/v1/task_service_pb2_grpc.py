@@ -82,7 +82,7 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTasks(self, request, context):
-        """Lists the tenant's tasks, the newest first, without their inputs.
+        """Lists the tenant's tasks, the newest first, without their inputs and results.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

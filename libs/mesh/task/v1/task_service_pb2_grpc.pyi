@@ -22,7 +22,7 @@ class TaskServiceStub:
     GetTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskRequest, _task_pb2.Task]
     """Gets one task."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]
-    """Lists the tenant's tasks, the newest first, without their inputs."""
+    """Lists the tenant's tasks, the newest first, without their inputs and results."""
     CancelTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CancelTaskRequest, _task_pb2.Task]
     """Calls a task off. A queued task ends at once; the agent of a running one is
     told to stop, and its later reports are refused. Idempotent for a task that
@@ -59,7 +59,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.ListTasksRequest,
         context: _aio.ServicerContext[_task_service_pb2.ListTasksRequest, _abc.Awaitable[_task_service_pb2.ListTasksResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.ListTasksResponse]:
-        """Lists the tenant's tasks, the newest first, without their inputs."""
+        """Lists the tenant's tasks, the newest first, without their inputs and results."""
 
     @_abc_1.abstractmethod
     def CancelTask(
