@@ -6,7 +6,6 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from agentmesh.connection import Connection
@@ -99,8 +98,6 @@ class Agent:
 
     async def _run_until_signalled(self, grace: float) -> None:
         worker = self._worker(grace)
-        # Plain functions run in threads: one for each slot, whatever the number of cores.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self.slots))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, worker.leave)
         await worker.run()

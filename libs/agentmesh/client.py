@@ -85,7 +85,7 @@ class Client:
         """
         task = task_pb2.Task(
             capability=capability,
-            input=to_struct(input or {}),
+            input=to_struct({} if input is None else input),
             priority=priority,
             labels=labels,
             max_attempts=max_attempts,
@@ -151,6 +151,9 @@ class Client:
                         after, failures = event.sequence, 0
                         if event.task.is_done:
                             return
+                # It ended without an end: all of it may have been seen before.
+                if (await self.get_task(task_id)).is_done:
+                    return
             except MeshError as error:
                 failures += 1
                 if not error.is_transient or failures >= _ATTEMPTS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from agentmesh.errors import TaskFailed
 from agentmesh.task_context import TaskContext
+from agentmesh.threads import in_thread
 
 Function = Callable[..., Any]
 
@@ -47,7 +47,7 @@ class Handler:
         if inspect.iscoroutinefunction(self.function):
             coroutine: Awaitable[Any] = self.function(*arguments)
             return await coroutine
-        return await asyncio.to_thread(self.function, *arguments)
+        return await in_thread(self.function, *arguments)
 
 
 def handler_of(function: Function, capability: str, version: str, description: str) -> Handler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Mapping
 
 from agentmesh.errors import TaskFailed
@@ -20,6 +21,8 @@ Key = tuple[str, int]
 _MESSAGE_LIMIT = 8192
 _TYPE_LIMIT = 256
 _MOST_REPORTS = 1000
+# Below what the mesh accepts in a message, with room for what is around a report.
+_MOST_BYTES = 1_000_000
 
 
 class Running:
@@ -35,6 +38,8 @@ class Running:
         self._progress: dict[Key, dispatch_service_pb2.Report] = {}
         self._unsent: dict[Key, dispatch_service_pb2.Report] = {}
         self._unacknowledged: dict[Key, dispatch_service_pb2.Report] = {}
+        # What was sent on this stream, in order, for receipts come in the order of reports.
+        self._sent: deque[tuple[Key, bool]] = deque()
         self._changed = asyncio.Event()
 
     def start(self, assignment: dispatch_service_pb2.Assignment) -> None:
@@ -54,18 +59,19 @@ class Running:
         self._changed.set()
 
     def acknowledge(self, receipt: dispatch_service_pb2.Receipt) -> None:
-        """Take a receipt; a refusal means that the lease is lost."""
-        key = _key(receipt.lease)
+        """Take the receipt of the oldest report; a refusal means that the lease is lost."""
+        key, is_end = self._sent.popleft()
         if not receipt.accepted:
             log.warning("report on task %s refused: %s", key[0], receipt.reason)
             self.stop(receipt.lease)
-        if key not in self._tasks:
+        if is_end or not receipt.accepted:
             self._unacknowledged.pop(key, None)
             self._unsent.pop(key, None)
         self._changed.set()
 
     def resend(self) -> None:
         """Have every report that got no receipt sent again, on a new stream."""
+        self._sent.clear()
         self._unsent = dict(self._unacknowledged)
         self._changed.set()
 
@@ -80,9 +86,15 @@ class Running:
             await self._changed.wait()
         # A task's progress goes before its end.
         reports: list[dispatch_service_pb2.Report] = []
+        size = 0
         for waiting in (self._progress, self._unsent):
             while waiting and len(reports) < _MOST_REPORTS:
-                reports.append(waiting.pop(next(iter(waiting))))
+                key, report = next(iter(waiting.items()))
+                size += report.ByteSize()
+                if reports and size > _MOST_BYTES:
+                    return reports
+                self._sent.append((key, waiting is self._unsent))
+                reports.append(waiting.pop(key))
         return reports
 
     async def idle(self) -> None:
@@ -99,6 +111,9 @@ class Running:
 
     async def _run(self, key: Key, task: task_pb2.Task) -> None:
         report = await self._attempt(key, task)
+        if report.ByteSize() > _MOST_BYTES:
+            problem = f"the result has {report.ByteSize()} bytes; at most {_MOST_BYTES} fit"
+            report = _failure("ResultTooLarge", problem, retryable=False)
         if key in self._tasks:
             self._end(key, report)
 
@@ -116,17 +131,17 @@ class Running:
             # Not called off by the mesh: the handler cancelled itself.
             return _failure("CancelledError", "the handler was cancelled", retryable=True)
         except TaskFailed as error:
-            return _failure(error.type, str(error), retryable=error.retryable)
+            return _failure(error.type, _words(error), retryable=error.retryable)
         except Exception as error:
             log.exception("task %s failed", task.id)
-            return _failure(type(error).__name__, str(error), retryable=True)
+            return _failure(type(error).__name__, _words(error), retryable=True)
         return dispatch_service_pb2.Report(
             completion=dispatch_service_pb2.Completion(result=result)
         )
 
     def _report_progress(self, key: Key, fraction: float, message: str) -> None:
         if key in self._tasks:
-            progress = task_pb2.TaskProgress(fraction=fraction, message=message[:1024])
+            progress = task_pb2.TaskProgress(fraction=fraction, message=_clean(message, 1024))
             self._progress[key] = dispatch_service_pb2.Report(lease=_lease(key), progress=progress)
             self._changed.set()
 
@@ -138,10 +153,25 @@ class Running:
 
 
 def _failure(type_: str, message: str, *, retryable: bool) -> dispatch_service_pb2.Report:
-    error = task_pb2.TaskError(type=type_[:_TYPE_LIMIT], message=message[:_MESSAGE_LIMIT])
+    error = task_pb2.TaskError(
+        type=_clean(type_, _TYPE_LIMIT), message=_clean(message, _MESSAGE_LIMIT)
+    )
     return dispatch_service_pb2.Report(
         failure=dispatch_service_pb2.Failure(error=error, retryable=retryable)
     )
+
+
+def _words(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:
+        log.exception("an error that has no words")
+        return "(an error that has no words)"
+
+
+def _clean(text: str, limit: int) -> str:
+    """Leave out what no message or database may hold: lone surrogates and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "�")[:limit]
 
 
 def _key(lease: dispatch_service_pb2.Lease) -> Key:

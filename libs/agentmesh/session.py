@@ -24,7 +24,8 @@ Response = dispatch_service_pb2.DispatchResponse
 class Session:
     """Takes assignments and hands in reports on one stream.
 
-    Leases and reports outlive it: they are kept in `Running`.
+    Leases and reports outlive it: they are kept in `Running`. Once `leaving` is set
+    it asks for no more tasks, and sets `left` when the server has agreed.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Session:
         metadata: Sequence[tuple[str, str]],
         running: Running,
         leaving: asyncio.Event,
+        left: asyncio.Event,
     ) -> None:
         self._stub = dispatch_service_pb2_grpc.DispatchServiceStub(channel)
         self._metadata = metadata
         self._running = running
         self._leaving = leaving
+        self._left = left
         # gRPC kills a call on which two writes meet.
         self._writing = asyncio.Lock()
 
@@ -79,8 +82,11 @@ class Session:
     async def _read(self, call: Any) -> None:
         while isinstance(response := await call.read(), Response):
             if response.HasField("drain"):
-                log.info("the server goes; connecting anew")
-                return
+                if not self._leaving.is_set():
+                    log.info("the server goes; connecting anew")
+                    return
+                # The stream goes on: what runs is still to be reported.
+                self._left.set()
             # Of these three, the message has one; the others are empty.
             for assignment in response.assignments.assignments:
                 self._running.start(assignment)
@@ -104,7 +110,6 @@ class Session:
     async def _say_when_leaving(self, call: Any) -> None:
         await self._leaving.wait()
         await self._write(call, Request(leaving=dispatch_service_pb2.Leaving()))
-        # The stream goes on: what runs is still to be reported.
         await asyncio.Event().wait()
 
     async def _write(self, call: Any, request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -29,5 +30,10 @@ class TaskContext:
         Returns at once; of reports in quick succession the last one counts.
         Cancellation and loss of the task reach the handler as CancelledError at
         its next await.
+
+        Raises:
+            ValueError: The fraction is not a finite number.
         """
+        if not math.isfinite(fraction):
+            raise ValueError(f"a task is done to a share of 0 to 1, not {fraction}")
         self._report(min(max(fraction, 0.0), 1.0), message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -26,7 +27,10 @@ log = logging.getLogger("agentmesh")
 _BACKOFF_SECONDS = (0.2, 10.0)
 _CALL_SECONDS = 10.0
 _REGISTRY_HEARTBEAT_SECONDS = 10.0
+_LEAVING_SECONDS = 2.0
 _GIVING_BACK_SECONDS = 5.0
+# A session that lasted this long was a good one.
+_STEADY_SECONDS = 5.0
 _FATAL = {"UNAUTHENTICATED", "PERMISSION_DENIED", "INVALID_ARGUMENT", "UNIMPLEMENTED"}
 
 Registry = registry_service_pb2_grpc.RegistryServiceStub
@@ -64,6 +68,7 @@ class Worker:
         self._grace = grace
         self._running = Running(handlers)
         self._leaving = asyncio.Event()
+        self._left = asyncio.Event()
         self._agent_id = ""
 
     def leave(self) -> None:
@@ -97,6 +102,12 @@ class Worker:
     async def _finish(self, serving: asyncio.Task[None]) -> None:
         """Let running tasks end while the stream goes on; give back what doesn't end in time."""
         log.info("leaving: no more tasks")
+        left = asyncio.create_task(self._left.wait())
+        # Until the server has agreed, a task may still be on its way here.
+        await asyncio.wait(
+            {serving, left}, timeout=_LEAVING_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        left.cancel()
         idle = asyncio.create_task(self._running.idle())
         for seconds in (self._grace, _GIVING_BACK_SECONDS):
             await asyncio.wait(
@@ -110,14 +121,16 @@ class Worker:
     async def _serve(self, channel: aio.Channel, registry: Registry) -> None:
         delay = _BACKOFF_SECONDS[0]
         while True:
+            began = time.monotonic()
             try:
                 await self._register(registry)
                 await self._session(channel)
-                delay = _BACKOFF_SECONDS[0]
             except MeshError as error:
                 if error.code in _FATAL:
                     raise
                 log.warning("%s; trying again", error)
+            if time.monotonic() - began > _STEADY_SECONDS:
+                delay = _BACKOFF_SECONDS[0]
             await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
             delay = min(delay * 2, _BACKOFF_SECONDS[1])
 
@@ -135,7 +148,9 @@ class Worker:
             capabilities=[capability.name for capability in self._agent.capabilities],
             sdk=f"agentmesh-python/{version('agentmesh')}",
         )
-        session = Session(channel, self._connection.metadata, self._running, self._leaving)
+        session = Session(
+            channel, self._connection.metadata, self._running, self._leaving, self._left
+        )
         await session.run(hello)
 
     async def _keep_registered(self, registry: Registry) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -175,14 +175,15 @@ async def test_an_agent_moves_to_another_replica_when_its_own_drains(
     async with (
         replica(stores, tokens) as second,
         client_of(url_of(second), tokens) as client,
-        replica(stores, tokens) as first,
-        Fuse(first.port) as front,
-        working(agent, front.url, tokens),
+        AsyncExitStack() as running,
     ):
-        front.lead_to(second.port)
-        await first.task.dispatcher.drain()
-        task = await client.run_task("text.shout", {"text": "moved"})
-        assert task.result == "MOVED"
+        first = await running.enter_async_context(replica(stores, tokens))
+        async with Fuse(first.port) as front, working(agent, front.url, tokens):
+            front.lead_to(second.port)
+            await running.aclose()
+            async with asyncio.timeout(30):
+                task = await client.run_task("text.shout", {"text": "moved"})
+            assert task.result == "MOVED"
 
 
 async def test_an_agent_that_leaves_finishes_what_it_has(
