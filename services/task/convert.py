@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -80,25 +81,19 @@ def task_to_proto(task: Task, *, with_payloads: bool = True) -> task_pb2.Task:
 
 def event_to_proto(event: TaskEvent, task: Task) -> task_pb2.TaskEvent:
     """Encode a change of `task`, with the task as it was right after it."""
-    message = task_pb2.Task(
-        id=str(task.id),
-        capability=task.capability,
-        priority=task.priority,
-        labels=task.labels,
-        max_attempts=task.max_attempts,
-        state=STATES[event.state],
+    after = replace(
+        task,
+        state=event.state,
         attempt=event.attempt,
-        agent_id=str(event.agent_id) if event.agent_id else "",
-        progress=_progress(event.progress),
-        error=_error(event.error),
-        creator=task.creator,
-        create_time=to_timestamp(task.create_time),
+        agent_id=event.agent_id,
+        progress=event.progress,
+        error=event.error,
+        start_time=task.start_time if event.is_last else None,
+        end_time=task.end_time if event.is_last else None,
     )
+    message = task_to_proto(after, with_payloads=False)
     if event.type is EventType.SUCCEEDED and task.result is not None:
         message.result.CopyFrom(Value.FromString(task.result))
-    if event.is_last:
-        message.start_time.CopyFrom(to_timestamp(task.start_time) or message.start_time)
-        message.end_time.CopyFrom(to_timestamp(task.end_time) or message.end_time)
     return task_pb2.TaskEvent(
         sequence=event.sequence,
         type=_EVENT_TYPES[event.type],

@@ -40,6 +40,9 @@ async def test_a_silent_agents_task_goes_to_another_and_the_first_is_refused(
     async with connected(channel, "text.count", name="silent") as silent:
         task_id = (await create(caller)).id
         [lost] = await silent.take()
+        # So that its slot, free once the lease has lapsed, is not given the task again.
+        await silent.call.write(dispatch.DispatchRequest(leaving=dispatch.Leaving()))
+        await silent.next("drain")
         async with connected(channel, "text.count", name="eager") as eager:
             await lapse(stores.task)
             event = await until(caller, task_id, task_pb2.TaskEvent.TYPE_RETRYING)
