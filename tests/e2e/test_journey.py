@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import httpx
-import pytest
 
 from agentmesh.stack.directory import DataDirectory
 from agentmesh.stack.secrets import SecretFiles
@@ -96,7 +94,6 @@ async def up(data_dir: Path) -> RunningMesh:
     return RunningMesh(state.url, key, data_dir)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 async def test_after_down_and_up_all_is_still_there(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     try:

@@ -41,7 +41,7 @@ def check_gateway_address(host: str, port: int) -> None:
     if error.errno == errno.EADDRINUSE:
         raise StackError(
             f"port {port} is in use{_by_whom(port)}",
-            f"stop that program, or choose another port: agentmesh up --port {_beside(port)}",
+            f"stop that program, or choose another port: --port {_beside(port)}",
         )
     if error.errno == errno.EACCES:
         raise StackError(

@@ -106,6 +106,18 @@ async def test_work_is_typed_both_ways(
         assert refused.value.type == "InvalidInput"
 
 
+async def test_a_watch_from_the_last_event_of_an_ended_task_ends(
+    small_mesh: RunningReplica, agent: Agent, tokens: TokenFactory
+) -> None:
+    url = url_of(small_mesh)
+    async with working(agent, url, tokens), client_of(url, tokens) as client:
+        task = await client.run_task("text.shout", {"text": "hey"})
+        events = [event async for event in client.watch_task(task.id)]
+        async with asyncio.timeout(10):
+            after = [event async for event in client.watch_task(task.id, events[-1].sequence)]
+    assert after == []
+
+
 async def test_failures_are_tried_again_unless_they_are_final(
     small_mesh: RunningReplica, agent: Agent, tokens: TokenFactory
 ) -> None:
