@@ -1,0 +1,1 @@
+"""Benchmarks, each run alone by one command; ratios are against a baseline of the same run."""
