@@ -22,6 +22,7 @@ class Kind(StrEnum):
     NOT_FOUND = "not_found"
     EXISTS = "exists"
     PRECONDITION = "precondition"
+    ABORTED = "aborted"
     EXHAUSTED = "exhausted"
     DEADLINE = "deadline"
     UNAVAILABLE = "unavailable"
@@ -106,6 +107,12 @@ class FailedPrecondition(DomainError):
     """The thing is not in a state that allows this."""
 
     kind = Kind.PRECONDITION
+
+
+class Aborted(DomainError):
+    """Somebody else was faster; read anew and try again."""
+
+    kind = Kind.ABORTED
 
 
 class ResourceExhausted(DomainError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import grpc
@@ -57,7 +57,7 @@ class Server:
         *,
         verifier: CredentialVerifier,
         outermost: Sequence[aio.ServerInterceptor] = (),
-        log_calls: bool = True,
+        log_calls: bool = False,
         readiness: Sequence[Readiness] = (),
     ) -> None:
         self._settings = settings
@@ -68,9 +68,9 @@ class Server:
         self._draining: list[Callable[[], Awaitable[None]]] = []
         self._health = health.aio.HealthServicer()
         self.port = 0
-        chain = Chain(
+        self._chain = Chain(
             [
-                Trace(),
+                Trace(recorded=bool(outermost)),
                 Observe(log_calls=log_calls),
                 Errors(),
                 Deadline(settings),
@@ -80,7 +80,7 @@ class Server:
             ]
         )
         self._server = aio.server(
-            interceptors=[*outermost, chain],
+            interceptors=outermost,
             options=_options(settings),
             maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
         )
@@ -91,7 +91,7 @@ class Server:
         Raises:
             UnguardedMethod: If one of its methods declares no rule.
         """
-        registrar = _Registrar(self._server)
+        registrar = _Registrar(self._server, self._chain)
         register(servicer, registrar)
         self._rules.update(rules_of(registrar.services))
         self._services.extend(registrar.services)
@@ -212,20 +212,47 @@ async def _within_patience(change: Coroutine[Any, Any, None]) -> None:
 
 
 class _Registrar:
-    """Stands in for the server while a servicer is registered, to learn its services' names."""
+    """Stands in for the server while a servicer is registered: puts its methods behind the chain.
 
-    def __init__(self, server: aio.Server) -> None:
+    gRPC's own way, an interceptor that is asked for the handler at each call, costs more.
+    """
+
+    def __init__(self, server: aio.Server, chain: Chain) -> None:
         self._server = server
+        self._chain = chain
         self.services: list[str] = []
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         for handler in handlers:
             if isinstance(handler, grpc.ServiceRpcHandler):
                 self.services.append(str(handler.service_name()))
-        self._server.add_generic_rpc_handlers(handlers)
+        self._server.add_generic_rpc_handlers([_Guarded(each, self._chain) for each in handlers])
 
-    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
-        self._server.add_registered_method_handlers(service, handlers)
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        guarded = {
+            name: self._chain.guarded(f"/{service}/{name}", handler)
+            for name, handler in handlers.items()
+        }
+        self._server.add_registered_method_handlers(service, guarded)
+
+
+class _Guarded(grpc.GenericRpcHandler):
+    """Finds the same handlers as another, behind the chain."""
+
+    def __init__(self, open_: grpc.GenericRpcHandler, chain: Chain) -> None:
+        self._open = open_
+        self._chain = chain
+        self._found: dict[str, Any] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        method = handler_call_details.method
+        found = self._found.get(method)
+        if found is None:
+            handler = self._open.service(handler_call_details)
+            if handler is None:
+                return None
+            found = self._found[method] = self._chain.guarded(method, handler)
+        return found
 
 
 def _options(settings: GrpcSettings) -> list[tuple[str, int]]:

@@ -27,7 +27,12 @@ class GrpcSettings(BaseModel):
     port: int = Field(ge=0, le=65535, description="port to listen on; 0 for any free one")
     reflection: bool = Field(False, description="serve gRPC reflection; off in production")
     max_concurrent_rpcs: int = Field(10_000, gt=0, description="more answer RESOURCE_EXHAUSTED")
-    max_concurrent_streams: int = Field(100, gt=0, description="streams per connection")
+    max_concurrent_streams: int = Field(
+        1000,
+        gt=0,
+        description="streams per connection; gRPC refuses more, and some just below: it counts"
+        " calls that have ended until Python lets go of them",
+    )
     max_request_bytes: int = Field(1 << 20, gt=0, description="larger messages are refused")
     default_deadline: Seconds = Field(30.0, description="for unary calls that bring none")
     minimum_deadline: Seconds = Field(0.005, description="calls with less time left are refused")
@@ -74,10 +79,16 @@ class IdentitySettings(BaseModel):
 
 
 class LogSettings(BaseModel):
-    """What is logged; always JSON, one object a line, on standard output."""
+    """What is logged; always JSON, one object a line, on standard output.
+
+    A line costs a server about as much as all its other work around a call, and says of
+    a call that went well what the metrics say of all. So those are left out by default.
+    """
 
     level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    calls: bool = Field(True, description="a line for each call; failures are always logged")
+    calls: bool = Field(
+        False, description="a line for each call, not only for those that fail or take over 1 s"
+    )
 
 
 class TelemetrySettings(BaseModel):

@@ -32,6 +32,7 @@ CODES: Final[dict[Kind, grpc.StatusCode]] = {
     Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Kind.EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     Kind.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    Kind.ABORTED: grpc.StatusCode.ABORTED,
     Kind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Kind.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
     Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,

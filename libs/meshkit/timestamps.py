@@ -35,3 +35,8 @@ def from_timestamp(message: Message, field: str, *, path: str | None = None) -> 
         raise InvalidArgument(
             "There is no such time; send one of the years 1 to 9999.", field=path or field
         ) from error
+
+
+def set_time(timestamp: Timestamp, moment: datetime) -> None:
+    """Set a timestamp, in place, to a moment."""
+    timestamp.FromDatetime(moment)

@@ -8,7 +8,8 @@ from mesh.task.v1 import task_events_pb2, task_pb2
 from meshkit.events.outbox import Event
 from meshkit.ids import IdSource
 from meshkit.timestamps import to_timestamp
-from services.task.domain import Task, TaskState
+from services.task.domain.states import TaskState
+from services.task.domain.task import Task
 
 TASK_FINISHED: Final = "mesh.task.v1.TaskFinished"
 
@@ -16,6 +17,7 @@ _STATES: Final = {
     TaskState.SUCCEEDED: task_pb2.TASK_STATE_SUCCEEDED,
     TaskState.FAILED: task_pb2.TASK_STATE_FAILED,
     TaskState.CANCELLED: task_pb2.TASK_STATE_CANCELLED,
+    TaskState.DEAD_LETTERED: task_pb2.TASK_STATE_DEAD_LETTERED,
 }
 
 

@@ -1,138 +1,73 @@
-"""The dispatcher of one replica: which agents are connected here, and who gets work."""
+"""The dispatcher of one replica: its streams, from hello to the end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
 import structlog
 from prometheus_client import Gauge
 
 from meshkit.errors import DomainError, Unavailable
-from services.task.domain import Agent, Lease, Task
-from services.task.usecases.attempts import Attempts, Receipt, Released
+from services.task.dispatch.streams import (
+    Assigned,
+    DrainCause,
+    Draining,
+    Lost,
+    Received,
+    StopAsked,
+    Stream,
+)
+from services.task.domain.reports import ENDS, Outcome, Receipt, Released
+from services.task.domain.task import Lease, Task
+from services.task.engine.seating import Seating
+from services.task.lane_book import LaneBook
+from services.task.usecases.attempts import Attempts
 
 log = structlog.get_logger()
 
 STREAMS = Gauge("agentmesh_dispatch_streams", "Agent processes connected to this replica.")
 HELD = Gauge("agentmesh_dispatch_held", "Tasks held by agents connected to this replica.")
 
-_CLAIMS_AT_A_TIME = 4
-_BATCH_BYTES = 1 << 20
-_LOCKED_SECONDS = 0.05
-_RETRY_SECONDS = 0.5
-_POLL_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """Tasks for the agent."""
-
-    tasks: Sequence[Task]
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """Answers to the agent's reports."""
-
-    receipts: Sequence[Receipt]
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Leases that are gone: the agent is to stop these tasks."""
-
-    leases: Sequence[Lease]
-
-
-@dataclass(frozen=True, slots=True)
-class Draining:
-    """This replica goes; the agent is to connect anew."""
-
-
-Message = Assigned | Received | Lost | Draining
-"""What a stream tells its agent."""
-
-
-@dataclass(eq=False)
-class Stream:
-    """One connected agent process.
-
-    Attributes:
-        slots: Most tasks it works on at a time.
-        held: Epoch of each task it holds.
-        open: Whether it takes more tasks.
-        served: Whether a claim for it is under way.
-        again: Whether it was offered work meanwhile.
-    """
-
-    agent: Agent
-    capabilities: tuple[str, ...]
-    slots: int
-    held: dict[UUID, int] = field(default_factory=dict)
-    open: bool = True
-    served: bool = False
-    again: bool = False
-    _outgoing: asyncio.Queue[Message | None] = field(default_factory=asyncio.Queue)
-
-    @property
-    def free(self) -> int:
-        """How many more tasks it can take."""
-        return max(self.slots - len(self.held), 0) if self.open else 0
-
-    def send(self, message: Message) -> None:
-        """Queue a message for the agent."""
-        self._outgoing.put_nowait(message)
-
-    def end(self) -> None:
-        """Have `messages` stop after what is queued."""
-        self.open = False
-        self._outgoing.put_nowait(None)
-
-    async def messages(self) -> AsyncIterator[Message]:
-        """Yield the messages for the agent, in order, until the stream ends."""
-        while (message := await self._outgoing.get()) is not None:
-            yield message
-
-    def unsent(self) -> list[Task]:
-        """Return the tasks that its agent was never told of, once it has ended."""
-        tasks: list[Task] = []
-        while not self._outgoing.empty():
-            message = self._outgoing.get_nowait()
-            if isinstance(message, Assigned):
-                tasks.extend(message.tasks)
-        return tasks
-
-    def hold(self, tasks: Iterable[Task]) -> None:
-        """Note that the agent holds these tasks now."""
-        for task in tasks:
-            self.held[task.id] = task.epoch
-
-    def drop(self, lease: Lease) -> bool:
-        """Note that the agent no longer holds this lease; tell whether it did."""
-        if self.held.get(lease.task_id) != lease.epoch:
-            return False
-        del self.held[lease.task_id]
-        return True
+_POLL_SECONDS = 1.0
+_SHORTEST_WAIT: Final = 0.1
+# A lease is renewed once a third of it is over, not with each heartbeat: most tasks end before.
+_RENEW_SHARE: Final = 1 / 3
 
 
 class Dispatcher:
-    """Gives queued tasks to the streams of this replica that have free slots.
+    """Keeps the streams of this replica; what goes to them is decided by the seating.
 
-    Woken by notifications of work and by slots that come free; a slow poll is the
-    net beneath. What is claimed is decided in the database, so replicas never
-    share memory and no task goes out twice.
+    Replicas share the database and nothing else: what one makes ready, the others
+    hear of by notification, with a poll as the net beneath.
     """
 
-    def __init__(self, attempts: Attempts) -> None:
+    def __init__(
+        self,
+        attempts: Attempts,
+        seating: Seating,
+        lanes: LaneBook,
+        *,
+        lease: float,
+        silence: float,
+        max_age: float,
+    ) -> None:
         self._attempts = attempts
-        self._streams: set[Stream] = set()
-        self._waiting: asyncio.Queue[Stream] = asyncio.Queue()
-        self._queued: set[Stream] = set()
+        self._seating = seating
+        self._lanes = lanes
+        self._renew_after = lease * _RENEW_SHARE
+        self._silent_after = silence
+        self._max_age = max_age
         self._draining = False
-        self._giving_back: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[None]] = set()
+        seating.on_orphans(self._give_back_soon)
+
+    @property
+    def streams(self) -> set[Stream]:
+        """The streams of connected agents."""
+        return self._seating.streams
 
     def check_open(self) -> None:
         """Refuse a new stream while this replica goes.
@@ -144,153 +79,184 @@ class Dispatcher:
             raise Unavailable("This replica goes; connect anew.", reason="DRAINING")
 
     def open(self, stream: Stream) -> None:
-        """Begin to give work to a stream."""
-        self._streams.add(stream)
+        """Begin to give work to a stream; an older one of the same process ends."""
+        for other in [each for each in self.streams if _replaces(stream, each)]:
+            self.leave(other, DrainCause.REPLACED)
+            other.end()
+            self._seating.remove(other)
+        now = asyncio.get_running_loop().time()
+        stream.opened_at = stream.seen = now
+        stream.renewed.update(dict.fromkeys(stream.held, now))
+        self._seating.add(stream)
         STREAMS.inc()
         if self._draining:
-            self.leave(stream)
-        self.offer(stream)
+            self.leave(stream, DrainCause.SERVER_GOING)
 
-    def leave(self, stream: Stream) -> None:
+    def leave(self, stream: Stream, cause: DrainCause) -> None:
         """Give a stream nothing more, and tell its agent so after all that it was given."""
         stream.open = False
-        stream.send(Draining())
+        self._seating.refresh(stream)
+        stream.send(Draining(cause))
 
     def close(self, stream: Stream) -> None:
         """Forget a stream; its leases run on until the agent is back or they lapse.
 
         Tasks that its agent was not told of are queued again.
         """
-        self._streams.discard(stream)
         STREAMS.dec()
         stream.end()
+        self._seating.remove(stream)
         if unsent := stream.unsent():
-            giving = asyncio.create_task(self._give_back(stream, unsent))
-            self._giving_back.add(giving)
-            giving.add_done_callback(self._giving_back.discard)
+            self._give_back_soon(stream, unsent)
 
-    def offer(self, stream: Stream) -> None:
-        """Look soon whether there is work for this stream."""
-        if stream.served:
-            stream.again = True
-        elif stream.free and stream in self._streams and stream not in self._queued:
-            self._queued.add(stream)
-            self._waiting.put_nowait(stream)
+    def resize(self, stream: Stream, slots: int) -> None:
+        """Have a stream take more or fewer tasks at a time from now on."""
+        stream.slots = slots
+        self._seating.refresh(stream)
+
+    async def first(self, stream: Stream, wait: float) -> list[Assigned]:
+        """Return the first tasks for an agent without a stream; none after `wait` seconds."""
+        self._seating.add(stream)
+        self._seating.look()
+        try:
+            assigned = await stream.first_assigned(max(wait, _SHORTEST_WAIT))
+        finally:
+            stream.open = False
+            self._seating.remove(stream)
+            if unsent := stream.unsent():
+                self._give_back_soon(stream, unsent)
+        return [] if assigned is None else [assigned]
+
+    async def take_reports(
+        self,
+        stream: Stream,
+        outcomes: Sequence[tuple[Lease, Outcome]],
+        recording: asyncio.TaskGroup,
+    ) -> None:
+        """Record what an agent says of its tasks, in order, and send it the receipts in order."""
+        before = stream.recording
+        if before is not None and before.done():
+            before = None
+        stream.recording = recording.create_task(self._record(stream, outcomes, before))
+
+    async def _record(
+        self,
+        stream: Stream,
+        outcomes: Sequence[tuple[Lease, Outcome]],
+        before: asyncio.Task[None] | None,
+    ) -> None:
+        # The writer keeps the order of what it is given, so reports need not wait for each other;
+        # their receipts must.
+        receipts: list[Receipt] = await self._attempts.report(stream.agent, outcomes)
+        if before is not None:
+            await before
+        for (lease, outcome), receipt in zip(outcomes, receipts, strict=True):
+            if isinstance(outcome, ENDS) or not receipt.accepted:
+                self._seating.drop(stream, lease)
+        stream.send(Received(receipts))
+
+    async def renew(self, stream: Stream, leases: Sequence[Lease]) -> None:
+        """Prolong those of an agent's leases that need it, and tell which are lost."""
+        now = asyncio.get_running_loop().time()
+        stale = [
+            lease
+            for lease in leases
+            if stream.held.get(lease.task_id) != lease.epoch
+            or now - stream.renewed.setdefault(lease.task_id, now) >= self._renew_after
+        ]
+        if not stale:
+            return
+        renewed = await self._attempts.renew(stream.agent, stale)
+        for lease in renewed.held:
+            stream.renewed[lease.task_id] = now
+        lost = [lease for lease in stale if lease not in renewed.held]
+        for lease in lost:
+            self._seating.drop(stream, lease)
+        if lost:
+            stream.send(Lost(lost))
 
     def heard_of_work(self, payload: str) -> None:
-        """Take a notification `<tenant> <capability>`; an empty one may stand for any."""
-        if not payload:
-            self.offer_all()
-            return
-        tenant, _, capability = payload.partition(" ")
-        candidates = [
-            stream
-            for stream in self._streams
-            if stream.agent.tenant == tenant and capability in stream.capabilities and stream.free
-        ]
-        if candidates:
-            # The one with the most room; it is offered once however often it is named.
-            self.offer(max(candidates, key=lambda stream: stream.free))
+        """Take a notification with ids of lanes; an empty one may stand for any."""
+        lanes = [int(lane) for lane in payload.split(",")] if payload else []
+        unknown = [lane for lane in lanes if lane not in self._seating.lanes]
+        for lane in lanes:
+            self._seating.queued(lane)
+        if unknown:
+            self._soon(self._lanes.wait_in(unknown))
+        elif not lanes:
+            self._soon(self._lanes.look_for_waiting())
 
     def heard_of_loss(self, payload: str) -> None:
-        """Take a notification `<task id> <epoch>` of a lease that was taken away.
+        """Take a notification of leases `<task id> <epoch>` that were taken away.
 
-        One that is missed shows at the agent's next heartbeat.
+        One that is missed shows when the lease would be renewed.
         """
-        if not payload:
-            return
-        task_id, _, epoch = payload.partition(" ")
-        lease = Lease(UUID(task_id), int(epoch))
-        for stream in self._streams:
-            if stream.drop(lease):
+        for item in payload.split(",") if payload else ():
+            task_id, _, epoch = item.partition(" ")
+            lease = Lease(UUID(task_id), int(epoch))
+            stream = self._seating.holder(lease.task_id)
+            if stream is not None and stream.held.get(lease.task_id) == lease.epoch:
+                self._seating.drop(stream, lease)
                 stream.send(Lost([lease]))
-                self.offer(stream)
 
-    def offer_all(self) -> None:
-        """Look soon whether there is work for anybody."""
-        for stream in self._streams:
-            self.offer(stream)
+    def heard_of_stop(self, payload: str) -> None:
+        """Take a notification of tasks `<task id> <epoch> <grace>` that are to be stopped."""
+        for item in payload.split(",") if payload else ():
+            task_id, epoch, grace = item.split(" ")
+            lease = Lease(UUID(task_id), int(epoch))
+            stream = self._seating.holder(lease.task_id)
+            if stream is not None and stream.held.get(lease.task_id) == lease.epoch:
+                stream.send(StopAsked([lease], float(grace)))
 
     async def drain(self) -> None:
         """Tell every agent to connect elsewhere, and give out nothing more."""
         self._draining = True
-        for stream in self._streams:
-            self.leave(stream)
+        for stream in list(self.streams):
+            self.leave(stream, DrainCause.SERVER_GOING)
 
     async def run(self) -> None:
-        """Give out work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._poll())
-            for _ in range(_CLAIMS_AT_A_TIME):
-                group.create_task(self._serve())
-
-    async def _poll(self) -> None:
+        """Look after the streams until cancelled."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            HELD.set(sum(len(stream.held) for stream in self._streams))
-            self.offer_all()
+            HELD.set(sum(len(stream.held) for stream in self.streams))
+            self._look_after_streams()
+            if self.streams:
+                await self._look_for_waiting()
 
-    async def _serve(self) -> None:
-        while True:
-            stream = await self._waiting.get()
-            self._queued.discard(stream)
-            stream.served, stream.again = True, False
-            try:
-                await self._fill(stream)
-            except DomainError as error:
-                log.warning("can't claim", cause=error.message)
-                self._offer_later(stream, _RETRY_SECONDS)
-            finally:
-                stream.served = False
-            if stream.again:
-                self.offer(stream)
+    async def _look_for_waiting(self) -> None:
+        try:
+            await self._lanes.look_for_waiting()
+        except DomainError as error:
+            log.warning("can't look for work", cause=error.message)
 
-    async def _fill(self, stream: Stream) -> None:
-        wanted = stream.free
-        if not wanted or stream not in self._streams:
-            # What it was woken for is for somebody else.
-            self._pass_on(stream)
-            return
-        tasks = await self._attempts.claim(stream.agent, stream.capabilities, wanted)
-        if stream not in self._streams or not stream.open:
-            await self._give_back(stream, tasks)
-            return
-        stream.hold(tasks)
-        for batch in _batches(tasks):
-            stream.send(Assigned(batch))
-        if len(tasks) == wanted:
-            # There may be more than this stream could take.
-            self._pass_on(stream)
-        elif await self._attempts.is_waiting(stream.agent, stream.capabilities):
-            # Another replica had it locked, and may not have taken it.
-            self._offer_later(stream, _LOCKED_SECONDS)
+    def _look_after_streams(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for stream in list(self.streams):
+            if stream.seen and now - stream.seen > self._silent_after:
+                log.info("an agent went silent", agent=stream.agent.name)
+                stream.end()
+            elif stream.open and now - stream.opened_at > self._max_age * stream.age_share:
+                self.leave(stream, DrainCause.STREAM_AGE)
+
+    def _give_back_soon(self, stream: Stream, tasks: list[Task]) -> None:
+        self._soon(self._give_back(stream, tasks))
 
     async def _give_back(self, stream: Stream, tasks: Sequence[Task]) -> None:
         # Nobody was told of these; without this they would wait for their leases to lapse.
-        for task in tasks:
+        await self._attempts.report(stream.agent, [(task.lease, Released()) for task in tasks])
+
+    def _soon(self, errand: object) -> None:
+        async def run() -> None:
             try:
-                await self._attempts.report(stream.agent, task.lease, Released())
+                await errand  # type: ignore[misc] # a coroutine
             except DomainError as error:
-                log.warning("can't give back", task_id=str(task.id), cause=error.message)
+                log.warning("an errand failed", cause=error.message)
 
-    def _pass_on(self, served: Stream) -> None:
-        for stream in self._streams:
-            if stream is not served and set(stream.capabilities) & set(served.capabilities):
-                self.offer(stream)
-
-    def _offer_later(self, stream: Stream, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self.offer, stream)
+        task = asyncio.create_task(run())
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
 
-def _batches(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
-    """Divide tasks so that each message stays well below what an agent accepts."""
-    batch: list[Task] = []
-    size = 0
-    for task in tasks:
-        if batch and size + len(task.input) > _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(task)
-        size += len(task.input)
-    if batch:
-        yield batch
+def _replaces(stream: Stream, other: Stream) -> bool:
+    same = other.agent.id == stream.agent.id and other.process_id == stream.process_id
+    return bool(stream.process_id) and same

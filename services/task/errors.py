@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from meshkit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from meshkit.errors import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 
 
 class TaskNotFound(NotFound):
@@ -60,10 +67,9 @@ class AgentNotFound(NotFound):
 class CapabilityNotRegistered(InvalidArgument):
     """An agent offers on its stream what it did not register."""
 
-    def __init__(self, capability: str) -> None:
+    def __init__(self, capability: str, field: str) -> None:
         super().__init__(
-            f"The agent has not registered the capability {capability!r}.",
-            field="hello.capabilities",
+            f"The agent has not registered the capability {capability!r}.", field=field
         )
 
 
@@ -71,3 +77,47 @@ class DispatchProtocol(FailedPrecondition):
     """The agent's stream broke the protocol."""
 
     reason = "DISPATCH_PROTOCOL"
+
+
+class EtagMismatch(Aborted):
+    """The task changed since its etag was read."""
+
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The task has changed since; get it anew and apply the change again.",
+            field="task.etag",
+        )
+
+
+class RelatedTaskNotFound(InvalidArgument):
+    """A task that another is to depend on or come under is not there."""
+
+    reason = "RELATED_TASK_NOT_FOUND"
+
+    def __init__(self, field: str) -> None:
+        super().__init__("There is no task with this id.", field=field)
+
+
+class ConcurrencyLimitReached(ResourceExhausted):
+    """As many tasks of the key are under way as may be."""
+
+    reason = "CONCURRENCY_LIMIT"
+
+    def __init__(self, key: str, limit: int) -> None:
+        super().__init__(
+            f"There are {limit} unfinished tasks of {key!r}, which is its limit;"
+            " try again when one has ended.",
+            field="task.concurrency_limits",
+            metadata={"key": key},
+        )
+
+
+class BudgetExceeded(ResourceExhausted):
+    """A budget of the task's root would be exceeded."""
+
+    reason = "BUDGET_EXCEEDED"
+
+    def __init__(self, budget: str, message: str) -> None:
+        super().__init__(message, field="task.parent_id", metadata={"budget": budget})

@@ -19,7 +19,7 @@ from meshkit.errors import NotFound, Unavailable
 from meshkit.events.outbox import Event
 from meshkit.security.principal import Principal, acting_for
 from meshkit.statuses import from_peer_error
-from services.task.domain import Agent
+from services.task.domain.task import Agent
 from services.task.errors import AgentNotFound
 
 log = structlog.get_logger()
@@ -69,13 +69,14 @@ class Registry:
         except aio.AioRpcError as error:
             problem = from_peer_error(error)
             raise (AgentNotFound() if isinstance(problem, NotFound) else problem) from error
-        capabilities = frozenset(each.name for each in found.capabilities)
-        return Agent(agent_id, tenant, found.name, capabilities)
+        capabilities = {each.name: each.version for each in found.capabilities}
+        return Agent(agent_id, tenant, found.name, capabilities, dict(found.labels))
 
 
 _OUTCOMES: Final = {
     task_pb2.TASK_STATE_SUCCEEDED: invocation_pb2.OUTCOME_SUCCEEDED,
     task_pb2.TASK_STATE_FAILED: invocation_pb2.OUTCOME_FAILED,
+    task_pb2.TASK_STATE_DEAD_LETTERED: invocation_pb2.OUTCOME_FAILED,
     task_pb2.TASK_STATE_CANCELLED: invocation_pb2.OUTCOME_CANCELLED,
 }
 

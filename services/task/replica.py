@@ -12,14 +12,19 @@ from meshkit.database.notifications import Notifications
 from meshkit.events import outbox
 from meshkit.events.relay import Publish, Relay
 from meshkit.server import Server
+from services.task.clockwork import Clockwork
+from services.task.dispatch.steering import Steering
 from services.task.dispatcher import Dispatcher
-from services.task.domain import RetryPolicy
+from services.task.domain.retries import Backoff
+from services.task.engine import batch
+from services.task.engine.seating import Seating
+from services.task.engine.writer import Writer
+from services.task.lane_book import LaneBook
 from services.task.peers import Registry
-from services.task.reaper import Reaper
 from services.task.servicer.dispatch import DispatchServicer
 from services.task.servicer.tasks import TaskServicer
 from services.task.settings import DispatchSettings
-from services.task.store import history, tasks
+from services.task.store import reading
 from services.task.usecases.attempts import Attempts
 from services.task.usecases.tasks import Tasks
 from services.task.watching import Watching
@@ -37,21 +42,39 @@ class Replica:
     ) -> None:
         self._rules = rules
         self._registry = registry
-        retries = RetryPolicy(rules.retry_backoff, rules.retry_backoff_max)
-        self.attempts = Attempts(database, retries, lease_seconds=rules.lease)
-        self.dispatcher = Dispatcher(self.attempts)
-        self.tasks = Tasks(database, registry)
+        backoff = Backoff(rules.retry_backoff, rules.retry_backoff_max)
+        self.steering = Steering()
+        self.seating = Seating(self.steering)
+        self.lanes = LaneBook(database, self.seating)
+        self.writer = Writer(
+            database.url, self.seating, lease=rules.lease, grace=rules.cancel_grace
+        )
+        self.attempts = Attempts(self.writer, backoff)
+        self.dispatcher = Dispatcher(
+            self.attempts,
+            self.seating,
+            self.lanes,
+            lease=rules.lease,
+            silence=rules.stream_silence,
+            max_age=rules.stream_max_age,
+        )
+        self.tasks = Tasks(database, self.writer, registry, self.lanes, self.steering)
         self.watching = Watching(self.tasks)
         self.relay = Relay(database, publish)
-        self.reaper = Reaper(
-            self.attempts, self.dispatcher.heard_of_work, interval=rules.reap_interval
+        self.clockwork = Clockwork(
+            self.writer,
+            lambda: database.transaction(reading.next_due),
+            backoff,
+            interval=rules.look_interval,
         )
         self.notifications = Notifications(
             database.url,
             {
-                tasks.QUEUED: self.dispatcher.heard_of_work,
-                history.LOST: self.dispatcher.heard_of_loss,
-                history.CHANGED: self.watching.heard_of_change,
+                batch.QUEUED: self.dispatcher.heard_of_work,
+                batch.LOST: self.dispatcher.heard_of_loss,
+                batch.STOP: self.dispatcher.heard_of_stop,
+                batch.CHANGED: self.watching.heard_of_change,
+                batch.SCHEDULED: self.clockwork.wake,
                 outbox.APPENDED: self.relay.wake,
             },
         )
@@ -68,5 +91,5 @@ class Replica:
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the server, until cancelled."""
-        parts = (self.dispatcher, self.reaper, self.relay, self.notifications)
+        parts = (self.writer, self.dispatcher, self.clockwork, self.relay, self.notifications)
         return [part.run() for part in parts]

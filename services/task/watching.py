@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
-from services.task.domain import Task, TaskEvent
+from services.task.domain.task import Task, TaskEvent
 from services.task.usecases.tasks import Tasks
 
 _LOOK_SECONDS = 5.0
@@ -26,10 +26,12 @@ class Watching:
         self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
 
     def heard_of_change(self, payload: str) -> None:
-        """Take a notification with the id of a changed task; an empty one may stand for any."""
+        """Take a notification with the ids of changed tasks; an empty one may stand for any."""
         if payload:
-            for event in self._waiting.get(UUID(payload), ()):
-                event.set()
+            if self._waiting:
+                for task_id in payload.split(","):
+                    for event in self._waiting.get(UUID(task_id), ()):
+                        event.set()
             return
         for events in self._waiting.values():
             for event in events:
@@ -51,6 +53,16 @@ class Watching:
                         return
                     await _wait(changed)
                     task = await self._tasks.get(task.tenant, task.id)
+
+    async def wait(self, task: Task, seconds: float) -> Task:
+        """Return the task once it has ended, or as it is after so many seconds."""
+        with self._subscription(task.id) as changed, suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not task.is_done:
+                    await _wait(changed)
+                    changed.clear()
+                    task = await self._tasks.get(task.tenant, task.id)
+        return task
 
     @contextmanager
     def _subscription(self, task_id: UUID) -> Iterator[asyncio.Event]:

@@ -30,7 +30,7 @@ from services.task.settings import DispatchSettings
 
 SERVICE_PERMISSIONS = ("mesh:delegate", "agent:read", "invocation:create")
 # Heartbeats often, so that what they carry is seen at once; a lease far longer than any test.
-RULES = DispatchSettings(lease=600, heartbeat=0.05, reap_interval=0.05, retry_backoff=0.01)
+RULES = DispatchSettings(lease=600, heartbeat=0.05, look_interval=0.05, retry_backoff=0.01)
 
 
 @dataclass

@@ -1,22 +1,62 @@
 """The outbox: events written in the transaction of their change; neither is without the other.
 
-Each service's database has a table `outbox (id, type, tenant, key, payload,
-create_time, claim_expire_time)`.
+Each service that announces something has the tables of `OUTBOX_DDL` in its
+database, and runs a `meshkit.events.relay.Relay` that empties them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 APPENDED: Final = "outbox"
-"""Channel that is notified, at the commit, when an event was appended."""
+"""Channel that is notified once, at the commit of a transaction that appended events."""
+
+OUTBOX_DDL: Final = (
+    # Positions must be drawn one at a time: with a CACHE they would not follow the commits of a
+    # key. A queue that is nearly empty would be truncated, and so locked, at each vacuum.
+    """
+    CREATE TABLE outbox (
+        position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        id uuid NOT NULL,
+        type text NOT NULL,
+        tenant text NOT NULL,
+        key text NOT NULL,
+        payload bytea NOT NULL,
+        create_time timestamptz NOT NULL DEFAULT now()
+    ) WITH (
+        autovacuum_vacuum_scale_factor = 0,
+        autovacuum_vacuum_threshold = 10000,
+        autovacuum_vacuum_cost_delay = 0,
+        vacuum_truncate = false
+    )
+    """,
+    """
+    CREATE TABLE outbox_dead (
+        position bigint PRIMARY KEY,
+        id uuid NOT NULL,
+        type text NOT NULL,
+        tenant text NOT NULL,
+        key text NOT NULL,
+        payload bytea NOT NULL,
+        create_time timestamptz NOT NULL,
+        failure text NOT NULL,
+        fail_time timestamptz NOT NULL DEFAULT now()
+    )
+    """,
+)
+"""Statements that make the outbox, and the table of events that were refused for good.
+
+A migration executes them one by one. Dead events go out again with
+`INSERT INTO outbox (id, type, tenant, key, payload) SELECT id, type, tenant, key, payload
+FROM outbox_dead ORDER BY position`, after which they can be deleted there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,60 +77,46 @@ class Event:
     payload: bytes
 
 
-_APPEND: Final = text(
-    """
-    INSERT INTO outbox (id, type, tenant, key, payload)
-    VALUES (:id, :type, :tenant, :key, :payload)
-    RETURNING pg_notify('outbox', '')
-    """
-)
-
-# Rows are claimed one by one: a cursor over ids would skip those that commit late.
-_CLAIM: Final = text(
-    """
-    UPDATE outbox SET claim_expire_time = now() + :claim
-    WHERE id = ANY(ARRAY(
-        SELECT id FROM outbox
-        WHERE claim_expire_time IS NULL OR claim_expire_time < now()
-        ORDER BY id
-        LIMIT :most
-        FOR UPDATE SKIP LOCKED
-    ))
-    RETURNING id, type, tenant, key, payload
-    """
-)
-
-_REMOVE: Final = text("DELETE FROM outbox WHERE id = ANY(:ids)")
-_UNCLAIM: Final = text("UPDATE outbox SET claim_expire_time = NULL WHERE id = ANY(:ids)")
+# The transaction has its id before the first position is drawn; the reader counts on that.
+_APPEND: Final = """
+    WITH appended AS (
+        INSERT INTO outbox (id, type, tenant, key, payload)
+        SELECT event.*
+        FROM pg_current_xact_id() AS xid,
+            unnest(
+                CAST({id} AS uuid[]), CAST({type} AS text[]), CAST({tenant} AS text[]),
+                CAST({key} AS text[]), CAST({payload} AS bytea[])
+            ) AS event
+    )
+    SELECT pg_notify('outbox', '')
+"""
+_FIELDS: Final = ("id", "type", "tenant", "key", "payload")
+_APPEND_RAW: Final = _APPEND.format(**{name: f"${n}" for n, name in enumerate(_FIELDS, 1)})
+_APPEND_TEXT: Final = text(_APPEND.format(**{name: f":{name}" for name in _FIELDS}))
 
 
 async def append(connection: AsyncConnection, events: Sequence[Event]) -> None:
-    """Write events; they are published if, and only if, the transaction commits."""
-    for event in events:
-        await connection.execute(
-            _APPEND,
-            {
-                "id": event.id,
-                "type": event.type,
-                "tenant": event.tenant,
-                "key": event.key,
-                "payload": event.payload,
-            },
-        )
+    """Write events in their order; they are published if, and only if, the transaction commits.
+
+    Events of one key reach consumers in the order of their transactions if each
+    transaction, before it appends, has written or locked the row that the key names.
+    """
+    if events:
+        columns = _columns(events)
+        await connection.execute(_APPEND_TEXT, dict(zip(_FIELDS, columns, strict=True)))
 
 
-async def claim(connection: AsyncConnection, *, most: int, seconds: float) -> list[Event]:
-    """Take up to `most` unpublished events, the oldest first, for `seconds`."""
-    result = await connection.execute(_CLAIM, {"claim": timedelta(seconds=seconds), "most": most})
-    events = [Event(row.id, row.type, row.tenant, row.key, row.payload) for row in result]
-    return sorted(events, key=lambda event: event.id)
+async def append_raw(connection: asyncpg.Connection, events: Sequence[Event]) -> None:
+    """Do what `append` does on a connection of asyncpg, within the transaction it has open."""
+    if events:
+        await connection.execute(_APPEND_RAW, *_columns(events))
 
 
-async def remove(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
-    """Forget events that are published."""
-    await connection.execute(_REMOVE, {"ids": list(ids)})
-
-
-async def unclaim(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
-    """Give events back that could not be published."""
-    await connection.execute(_UNCLAIM, {"ids": list(ids)})
+def _columns(events: Sequence[Event]) -> tuple[list[Any], ...]:
+    return (
+        [event.id for event in events],
+        [event.type for event in events],
+        [event.tenant for event in events],
+        [event.key for event in events],
+        [event.payload for event in events],
+    )

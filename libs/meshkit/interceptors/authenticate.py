@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import structlog
-
 from meshkit.errors import Unauthenticated
 from meshkit.interceptors.chain import Call, Interceptor
 from meshkit.security.credentials import CredentialVerifier
@@ -31,10 +29,8 @@ class Authenticate(Interceptor):
             set_current(None)
             return
         verified = await self._verifier.verify(credential_of(call.metadata))
-        principal = delegated(verified, call.metadata)
-        call.principal = principal
-        set_current(principal)
-        structlog.contextvars.bind_contextvars(tenant=principal.tenant, subject=principal.subject)
+        call.principal = delegated(verified, call.metadata)
+        set_current(call.principal)
 
 
 def credential_of(metadata: Mapping[str, str]) -> str:

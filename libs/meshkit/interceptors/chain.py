@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Final
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -14,6 +14,7 @@ from grpc import aio
 
 from meshkit.errors import InvalidArgument
 from meshkit.security.principal import Principal
+from meshkit.telemetry.traces import CallIds
 
 Context = aio.ServicerContext[Any, Any]
 """The context of a handler, whatever its messages."""
@@ -21,29 +22,35 @@ Context = aio.ServicerContext[Any, Any]
 Parse = Callable[[bytes], Message]
 """Makes a request message out of its bytes; raises DecodeError if they are none."""
 
-INFRASTRUCTURE: Final = ("/grpc.health.v1.", "/grpc.reflection.")
-"""Services of gRPC itself, which are served without the chain."""
+
+_NO_IDS = CallIds(None, None)
 
 
-@dataclass(slots=True, weakref_slot=True)
+@dataclass(slots=True)
 class Call:
     """One call, as the interceptors see it.
 
     Attributes:
         method: `/package.Service/Method`.
         context: gRPC's side of the call.
+        received: The request's bytes, or an iterator over them if the caller streams.
         metadata: What the caller sent along, text values only.
         streaming: Whether either side streams.
-        request_id: Id under which logs and errors speak of the call.
+        ids: What logs, errors and calls to peers know the call by.
         principal: The caller, once authenticated.
     """
 
     method: str
     context: Context
+    received: Any
     metadata: dict[str, str]
     streaming: bool
-    request_id: str = ""
+    ids: CallIds = _NO_IDS
     principal: Principal | None = None
+
+
+Proceed = Callable[[Call], Awaitable[Any]]
+"""Takes a call on to the next interceptor, and from the last one to the handler."""
 
 
 class Interceptor:
@@ -56,88 +63,66 @@ class Interceptor:
     async def admit(self, call: Call) -> None:
         """Do something before the call; raise a DomainError to refuse it."""
 
-    def around(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """Return what is entered before the call and left after it."""
+    async def around(self, call: Call, proceed: Proceed) -> Any:
+        """Do something before and after `proceed(call)`, and return what that returns."""
         raise NotImplementedError  # pragma: no cover - called only where it is there
 
-    def check(self, call: Call, message: Message) -> None:
-        """Look at one request message; raise a DomainError to refuse it."""
+    def check(self, call: Call, message: Message, received: bytes) -> None:
+        """Look at one request message and its bytes; raise a DomainError to refuse it."""
 
 
-@dataclass
-class Chain(aio.ServerInterceptor):
+class Chain:
     """The interceptors of a server, the first outermost."""
 
-    interceptors: Sequence[Interceptor]
-    _wrapped: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, interceptors: Sequence[Interceptor]) -> None:
+        self._interceptors = interceptors
+        self._checks = [each.check for each in interceptors if _has(each, "check")]
 
-    @cached_property
-    def _checks(self) -> list[Callable[[Call, Message], None]]:
-        return [each.check for each in self.interceptors if _has(each, "check")]
-
-    @cached_property
-    def _steps(self) -> list[tuple[bool, Any]]:
-        """What happens before the handler, in order; True for what is left again after it."""
-        return [
-            (name == "around", getattr(each, name))
-            for each in self.interceptors
-            for name in ("admit", "around")
-            if _has(each, name)
-        ]
-
-    async def _through(self, step: int, call: Call, proceed: Callable[[], Awaitable[Any]]) -> Any:
-        """Go through the steps from this one on, and then on to the handler."""
-        for index in range(step, len(self._steps)):
-            is_around, each = self._steps[index]
-            if is_around:
-                async with each(call):
-                    return await self._through(index + 1, call, proceed)
-            await each(call)
-        return await proceed()
-
-    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        """Wrap the method's handler, once for the life of the server."""
-        method = handler_call_details.method
-        if method.startswith(INFRASTRUCTURE):
-            return await continuation(handler_call_details)
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            handler = await continuation(handler_call_details)
-            if handler is None:
-                return None
-            wrapped = self._wrapped[method] = self._wrap(method, handler)
-        return wrapped
-
-    def _wrap(self, method: str, handler: Any) -> Any:
-        inner = (
-            handler.unary_unary
-            or handler.unary_stream
-            or handler.stream_unary
-            or handler.stream_stream
-        )
+    def guarded(self, method: str, handler: Any) -> Any:
+        """Return the handler of a method, `/package.Service/Method`, behind the interceptors."""
+        enter = self._composed(self._handling(handler))
         streaming = handler.request_streaming or handler.response_streaming
-        # Messages are parsed in here, so that bytes that are none are refused like all bad input.
-        parse = handler.request_deserializer
 
         async def behavior(received: Any, context: Context) -> Any:
-            call = Call(method, context, _text_metadata(context), streaming)
-
-            async def proceed() -> Any:
-                read = self._read_all if handler.request_streaming else self._read
-                request: Any = read(call, parse, received)
-                if not handler.response_streaming:
-                    return await inner(request, context)
-                await _send_all(inner(request, context), context)
-                return None
-
-            return await self._through(0, call, proceed)
+            return await enter(Call(method, context, received, _text_metadata(context), streaming))
 
         make = getattr(
             grpc,
             f"{'stream' if handler.request_streaming else 'unary'}_"
             f"{'stream' if handler.response_streaming else 'unary'}_rpc_method_handler",
         )
+        # Messages are parsed in here, so that bytes that are none are refused like all bad input.
         return make(behavior, None, handler.response_serializer)
+
+    def _composed(self, proceed: Proceed) -> Proceed:
+        """Put the interceptors around what handles a call."""
+        for each in reversed(self._interceptors):
+            if _has(each, "around"):
+                proceed = partial(each.around, proceed=proceed)
+            if _has(each, "admit"):
+                proceed = _admitting(each.admit, proceed)
+        return proceed
+
+    def _handling(self, handler: Any) -> Proceed:
+        """Return what reads the request and calls the handler."""
+        parse = handler.request_deserializer
+        read: Any = self._read_all if handler.request_streaming else self._read
+        inner = (
+            handler.unary_unary
+            or handler.unary_stream
+            or handler.stream_unary
+            or handler.stream_stream
+        )
+
+        async def answer(call: Call) -> Any:
+            return await inner(read(call, parse, call.received), call.context)
+
+        async def send(call: Call) -> None:
+            async with aclosing(inner(read(call, parse, call.received), call.context)) as responses:
+                async for response in responses:
+                    await call.context.write(response)
+
+        return send if handler.response_streaming else answer
 
     def _read(self, call: Call, parse: Parse, received: bytes) -> Message:
         try:
@@ -148,7 +133,7 @@ class Chain(aio.ServerInterceptor):
                 " too deeply, or holds text that is not UTF-8."
             ) from error
         for check in self._checks:
-            check(call, message)
+            check(call, message, received)
         return message
 
     async def _read_all(
@@ -162,10 +147,12 @@ def _has(interceptor: Interceptor, name: str) -> bool:
     return getattr(type(interceptor), name) is not getattr(Interceptor, name)
 
 
-async def _send_all(responses: Any, context: Context) -> None:
-    async with aclosing(responses):
-        async for response in responses:
-            await context.write(response)
+def _admitting(admit: Callable[[Call], Awaitable[None]], proceed: Proceed) -> Proceed:
+    async def admit_and_proceed(call: Call) -> Any:
+        await admit(call)
+        return await proceed(call)
+
+    return admit_and_proceed
 
 
 def _text_metadata(context: Context) -> dict[str, str]:

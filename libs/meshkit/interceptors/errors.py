@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 import structlog
 from grpc import aio
 
 from meshkit.errors import DomainError
-from meshkit.interceptors.chain import Call, Interceptor
+from meshkit.interceptors.chain import Call, Interceptor, Proceed
 from meshkit.statuses import CODES, DETAILS_KEY, from_peer_error, to_status
 
 log = structlog.get_logger()
@@ -25,11 +23,10 @@ class Errors(Interceptor):
     the request id to quote.
     """
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    async def around(self, call: Call, proceed: Proceed) -> Any:
         """Catch what the call raises and abort with its status."""
         try:
-            yield
+            return await proceed(call)
         except DomainError as error:
             if error.__cause__ is not None:
                 log.info("refused", reason=error.reason, cause=repr(error.__cause__))
@@ -56,11 +53,11 @@ def _is_being_cancelled() -> bool:
 
 
 def _internal(call: Call) -> DomainError:
-    return DomainError(f"Something went wrong inside; quote request id {call.request_id}.")
+    return DomainError(f"Something went wrong inside; quote request id {call.ids.request_id}.")
 
 
 async def _abort(call: Call, error: DomainError) -> NoReturn:
-    status = to_status(error, call.request_id)
+    status = to_status(error, call.ids.request_id)
     code: grpc.StatusCode = CODES[error.kind]
     details = ((DETAILS_KEY, status.SerializeToString()),)
     await call.context.abort(code, status.message, details)

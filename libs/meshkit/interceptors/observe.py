@@ -4,78 +4,70 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import structlog
 
-from meshkit.interceptors.chain import Call, Interceptor
-from meshkit.telemetry.metrics import CALL_SECONDS, CALLS, CALLS_RUNNING
+from meshkit.interceptors.chain import Call, Interceptor, Proceed
+from meshkit.telemetry.metrics import CALLS, MethodFigures
 
 log = structlog.get_logger()
 
-SERVER_FAULTS: Final = {
-    grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DATA_LOSS,
+SERVER_FAULTS: Final = {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+"""Codes that are the server's fault rather than the caller's."""
+
+SLOW_SECONDS: Final = 1.0
+"""A call that takes longer is logged, even if calls that go well are not."""
+
+_OK: Final = "OK"
+_CANCELLED: Final = "CANCELLED"
+# The cython context keeps the code of an aborted call as a number, and none for success.
+_NAMES: Final[dict[object, str]] = {
+    None: _OK,
+    **{code: code.name for code in grpc.StatusCode},
+    **{code.value[0]: code.name for code in grpc.StatusCode},
 }
 
 
-_BY_NUMBER: Final[dict[object, grpc.StatusCode]] = {each.value[0]: each for each in grpc.StatusCode}
-
-
 class Observe(Interceptor):
-    """Keeps the figures of calls and writes a log line for each.
+    """Keeps the figures of calls, and logs those that one would ask about.
 
-    Failures of the server are warnings; calls that went as they should are logged
-    only if `log_calls` is set.
+    Failures of the server are warnings. Refusals and slow calls are logged at INFO; with
+    `log_calls`, so are all the others.
     """
 
     def __init__(self, *, log_calls: bool) -> None:
         self._log_calls = log_calls
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    async def around(self, call: Call, proceed: Proceed) -> Any:
         """Measure from the outermost place that has a request id."""
+        figures = CALLS.of(call.method)
+        figures.running += 1
         started = time.perf_counter()
-        running = _running(call.method)
-        running.inc()
         cancelled = False
         try:
-            yield
+            return await proceed(call)
         except asyncio.CancelledError:
             cancelled = True
             raise
         finally:
-            running.dec()
-            code = grpc.StatusCode.CANCELLED if cancelled else _final_code(call)
-            self._record(call, code, time.perf_counter() - started)
+            figures.running -= 1
+            code = _CANCELLED if cancelled else _final_code(call)
+            self._record(call, figures, code, time.perf_counter() - started)
 
-    def _record(self, call: Call, code: grpc.StatusCode, seconds: float) -> None:
-        _count(call.method, code.name).inc()
-        _duration(call.method).observe(seconds)
-        milliseconds = round(seconds * 1000, 3)
+    def _record(self, call: Call, figures: MethodFigures, code: str, seconds: float) -> None:
+        figures.count(code, seconds)
         if code in SERVER_FAULTS:
-            log.warning("call", method=call.method, code=code.name, milliseconds=milliseconds)
-        elif self._log_calls:
-            log.info("call", method=call.method, code=code.name, milliseconds=milliseconds)
+            write = log.warning
+        elif self._log_calls or code != _OK or seconds > SLOW_SECONDS:
+            write = log.info
+        else:
+            return
+        write("call", method=call.method, code=code, milliseconds=round(seconds * 1000, 3))
 
 
-def _final_code(call: Call) -> grpc.StatusCode:
+def _final_code(call: Call) -> str:
     if call.context.cancelled():
-        return grpc.StatusCode.CANCELLED
-    code: object = call.context.code()
-    if isinstance(code, grpc.StatusCode):
-        return code
-    # The cython context keeps an aborted code as a number, and none for success.
-    return _BY_NUMBER.get(code, grpc.StatusCode.OK)
-
-
-# Finding a series by its labels takes longer than counting.
-_running = cache(CALLS_RUNNING.labels)
-_count = cache(CALLS.labels)
-_duration = cache(CALL_SECONDS.labels)
+        return _CANCELLED
+    return _NAMES.get(call.context.code(), _OK)

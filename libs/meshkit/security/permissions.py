@@ -20,6 +20,12 @@ def allows(held: Iterable[str], permission: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
+def holds(held: tuple[str, ...], permission: str) -> bool:
+    """Tell the same, and remember it."""
+    return allows(held, permission)
+
+
+@lru_cache(maxsize=4096)
 def _covers(held: str, permission: str) -> bool:
     if held == permission:
         return True

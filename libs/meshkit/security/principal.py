@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 
-from meshkit.security.permissions import allows
+from meshkit.security.permissions import holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Principal:
 
     def may(self, permission: str) -> bool:
         """Tell whether one of the permissions held allows `permission`."""
-        return allows(self.permissions, permission)
+        return holds(self.permissions, permission)
 
 
 _current: ContextVar[Principal | None] = ContextVar("principal", default=None)

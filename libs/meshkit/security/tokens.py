@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import jwt
-from cachetools import LRUCache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from meshkit.clock import Clock, SystemClock
@@ -105,7 +104,7 @@ class TokenVerifier:
         self._clock = clock or SystemClock()
         self._issuer = issuer
         self._audience = audience
-        self._verified: LRUCache[str, Principal] = LRUCache(_REMEMBERED)
+        self._verified: dict[str, Principal] = {}
 
     async def verify(self, credential: str) -> Principal:
         """Return whom the token speaks for; a good token is remembered until it expires.
@@ -116,10 +115,17 @@ class TokenVerifier:
         """
         known = self._verified.get(credential)
         if known is None:
-            known = self._verified[credential] = await self._check(credential)
+            known = self._remember(credential, await self._check(credential))
         if known.expires_at is not None and known.expires_at <= self._clock.now():
             raise _invalid()
         return known
+
+    def _remember(self, credential: str, principal: Principal) -> Principal:
+        # The oldest gives way, used lately or not: to keep track of use costs more, each time.
+        if len(self._verified) >= _REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[credential] = principal
+        return principal
 
     async def _check(self, credential: str) -> Principal:
         key = await self._keys.get(self._key_id(credential))

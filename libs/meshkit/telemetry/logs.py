@@ -7,9 +7,26 @@ import sys
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
+from meshkit.security.principal import current_or_none
 from meshkit.settings import LogSettings
+from meshkit.telemetry.traces import current_ids
+
+
+def add_call(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Add the ids of the call being served, and whom it is served for.
+
+    They are looked up for the lines that are written: most calls write none.
+    """
+    ids, principal = current_ids(), current_or_none()
+    if ids is not None:
+        event["request_id"] = ids.request_id
+        event["trace_id"] = ids.trace.trace_id
+    if principal is not None:
+        event.setdefault("tenant", principal.tenant)
+        event.setdefault("subject", principal.subject)
+    return event
 
 
 def configure_logs(settings: LogSettings, *, service: str, stream: TextIO | None = None) -> None:
@@ -19,8 +36,14 @@ def configure_logs(settings: LogSettings, *, service: str, stream: TextIO | None
     `request_id`, `trace_id`, `tenant` and `subject`.
     """
     stream = stream or sys.stdout
+
+    def add_service(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+        event["service"] = service
+        return event
+
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_service,
+        add_call,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -28,10 +51,9 @@ def configure_logs(settings: LogSettings, *, service: str, stream: TextIO | None
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.level)),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

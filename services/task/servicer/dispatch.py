@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
-from google.protobuf.duration_pb2 import Duration
-
-from mesh.task.v1 import dispatch_service_pb2, dispatch_service_pb2_grpc
+from mesh.task.v1 import dispatch_service_pb2 as dispatch
+from mesh.task.v1 import dispatch_service_pb2_grpc
 from meshkit.interceptors.chain import Context
 from meshkit.security.principal import current_principal
-from services.task import convert
-from services.task.dispatcher import Dispatcher, Lost, Received, Stream
-from services.task.domain import Lease
+from services.task.convert import dispatching as convert
+from services.task.dispatch.streams import DrainCause, Pulse, Stream
+from services.task.dispatcher import Dispatcher
+from services.task.domain.task import Agent
 from services.task.errors import CapabilityNotRegistered, DispatchProtocol
 from services.task.peers import Registry
 from services.task.settings import DispatchSettings
-from services.task.usecases.attempts import Attempts, Receipt
+from services.task.usecases.attempts import Attempts
 
-Request = dispatch_service_pb2.DispatchRequest
-Response = dispatch_service_pb2.DispatchResponse
+Request = dispatch.DispatchRequest
+Response = dispatch.DispatchResponse
 
 
 class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
@@ -45,88 +44,121 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         """Be the stream of one agent process."""
         self._dispatcher.check_open()
         hello = await _hello(request_iterator)
-        stream = await self._stream(hello)
+        agent = await self._agent(hello.agent_id, hello.capabilities, "hello.capabilities")
+        stream = Stream(
+            agent,
+            frozenset(hello.capabilities),
+            hello.slots,
+            build_id=hello.build_id,
+            process_id=hello.process_id,
+            sdk=hello.sdk,
+        )
         yield await self._welcome(stream, hello)
         self._dispatcher.open(stream)
         reading = asyncio.create_task(self._read(stream, request_iterator))
         try:
             async for message in stream.messages():
                 yield convert.message_to_proto(message)
-            await reading
+            if reading.done():
+                await reading
         finally:
             reading.cancel()
             self._dispatcher.close(stream)
 
-    async def _stream(self, hello: dispatch_service_pb2.Hello) -> Stream:
-        tenant = current_principal().tenant
-        agent = await self._registry.get_agent(tenant, UUID(hello.agent_id))
-        for capability in hello.capabilities:
-            if capability not in agent.capabilities:
-                raise CapabilityNotRegistered(capability)
-        return Stream(agent, tuple(hello.capabilities), hello.slots)
+    async def ClaimTasks(
+        self, request: dispatch.ClaimTasksRequest, context: Context
+    ) -> dispatch.ClaimTasksResponse:
+        """Take tasks for an agent without a stream."""
+        self._dispatcher.check_open()
+        agent = await self._agent(request.agent_id, request.capabilities, "capabilities")
+        stream = Stream(
+            agent,
+            frozenset(request.capabilities),
+            request.max_tasks or 1,
+            build_id=request.build_id,
+        )
+        wait = request.wait.ToNanoseconds() / 1e9
+        assigned = await self._dispatcher.first(stream, wait)
+        return dispatch.ClaimTasksResponse(
+            assignments=[
+                convert.assignment_to_proto(task, each.results.get(task.id, {}))
+                for each in assigned
+                for task in each.tasks
+            ],
+            lease_duration=convert.duration_to_proto(self._settings.lease),
+        )
 
-    async def _welcome(self, stream: Stream, hello: dispatch_service_pb2.Hello) -> Response:
+    async def ReportTasks(
+        self, request: dispatch.ReportTasksRequest, context: Context
+    ) -> dispatch.ReportTasksResponse:
+        """Record what became of tasks."""
+        agent = Agent(UUID(request.agent_id), current_principal().tenant, "", {})
+        outcomes = convert.outcomes_from_proto(request.reports)
+        receipts = await self._attempts.report(agent, outcomes)
+        return dispatch.ReportTasksResponse(receipts=convert.receipts_to_proto(receipts))
+
+    async def RenewLeases(
+        self, request: dispatch.RenewLeasesRequest, context: Context
+    ) -> dispatch.RenewLeasesResponse:
+        """Renew leases of tasks that were claimed."""
+        agent = Agent(UUID(request.agent_id), current_principal().tenant, "", {})
+        leases = convert.leases_from_proto(request.holding)
+        renewed = await self._attempts.renew(agent, leases)
+        return dispatch.RenewLeasesResponse(
+            lost=convert.leases_to_proto(each for each in leases if each not in renewed.held),
+            cancel_requested=convert.leases_to_proto(renewed.to_stop),
+            lease_duration=convert.duration_to_proto(self._settings.lease),
+        )
+
+    async def _agent(self, agent_id: str, capabilities: Sequence[str], field: str) -> Agent:
+        agent = await self._registry.get_agent(current_principal().tenant, UUID(agent_id))
+        for capability in capabilities:
+            if capability not in agent.capabilities:
+                raise CapabilityNotRegistered(capability, field)
+        return agent
+
+    async def _welcome(self, stream: Stream, hello: dispatch.Hello) -> Response:
         claimed = convert.leases_from_proto(hello.holding)
-        held = await self._attempts.renew(stream.agent, claimed)
+        held = (await self._attempts.renew(stream.agent, claimed)).held if claimed else frozenset()
         stream.held.update({lease.task_id: lease.epoch for lease in held})
         lost = [lease for lease in claimed if lease not in held]
         return Response(
-            welcome=dispatch_service_pb2.Welcome(
-                lease_duration=_duration(self._settings.lease),
-                heartbeat_interval=_duration(self._settings.heartbeat),
+            welcome=dispatch.Welcome(
+                lease_duration=convert.duration_to_proto(self._settings.lease),
+                heartbeat_interval=convert.duration_to_proto(self._settings.heartbeat),
                 lost=convert.leases_to_proto(lost),
             )
         )
 
     async def _read(self, stream: Stream, requests: AsyncIterator[Request]) -> None:
         try:
-            async for request in requests:
-                await self._take(stream, request)
+            async with asyncio.TaskGroup() as recording:
+                async for request in requests:
+                    stream.seen = asyncio.get_running_loop().time()
+                    await self._take(stream, request, recording)
         finally:
             stream.end()
 
-    async def _take(self, stream: Stream, request: Request) -> None:
+    async def _take(self, stream: Stream, request: Request, recording: asyncio.TaskGroup) -> None:
         match request.WhichOneof("message"):
             case "reports":
-                await self._record(stream, request.reports)
+                outcomes = convert.outcomes_from_proto(request.reports.reports)
+                await self._dispatcher.take_reports(stream, outcomes, recording)
             case "heartbeat":
-                await self._renew(stream, convert.leases_from_proto(request.heartbeat.holding))
+                stream.send(Pulse())
+                leases = convert.leases_from_proto(request.heartbeat.holding)
+                await self._dispatcher.renew(stream, leases)
             case "leaving":
-                self._dispatcher.leave(stream)
+                self._dispatcher.leave(stream, DrainCause.LEAVING)
+            case "credits":
+                self._dispatcher.resize(stream, request.credits.slots)
             case _:
                 raise DispatchProtocol("A hello comes first on a stream, and only first.")
 
-    async def _record(self, stream: Stream, reports: dispatch_service_pb2.Reports) -> None:
-        receipts: list[Receipt] = []
-        for report in reports.reports:
-            lease = convert.lease_from_proto(report.lease)
-            outcome = convert.outcome_from_proto(report)
-            receipt = await self._attempts.report(stream.agent, lease, outcome)
-            receipts.append(receipt)
-            if report.WhichOneof("report") != "progress" or not receipt.accepted:
-                stream.drop(lease)
-        stream.send(Received(receipts))
-        self._dispatcher.offer(stream)
 
-    async def _renew(self, stream: Stream, leases: list[Lease]) -> None:
-        held = await self._attempts.renew(stream.agent, leases)
-        lost = [lease for lease in leases if lease not in held]
-        for lease in lost:
-            stream.drop(lease)
-        if lost:
-            stream.send(Lost(lost))
-            self._dispatcher.offer(stream)
-
-
-async def _hello(requests: AsyncIterator[Request]) -> dispatch_service_pb2.Hello:
+async def _hello(requests: AsyncIterator[Request]) -> dispatch.Hello:
     async for request in requests:
         if request.HasField("hello"):
             return request.hello
         break
     raise DispatchProtocol("A stream starts with a hello.")
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromTimedelta(timedelta(seconds=seconds))
-    return duration

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
+from typing import Any
 from uuid import UUID
 
 from mesh.task.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
-from meshkit.errors import InvalidArgument
-from meshkit.filtering import parse_filter
+from meshkit.errors import DomainError
 from meshkit.interceptors.chain import Context
-from meshkit.paging import page_request, page_token
 from meshkit.security.principal import current_principal
-from services.task import convert
-from services.task.domain import TaskState
+from meshkit.statuses import to_status
+from services.task.convert import tasks as convert
+from services.task.convert.attempts import attempts_to_proto
+from services.task.convert.updates import update_from_proto
+from services.task.domain.task import NewTask
 from services.task.usecases.tasks import Tasks
 from services.task.watching import Watching
+
+_WAIT_SECONDS = 30.0
+_STREAMED_AT_A_TIME = 8
 
 
 class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
@@ -30,8 +36,50 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
         self, request: task_service_pb2.CreateTaskRequest, context: Context
     ) -> task_pb2.Task:
         """Accept a task."""
-        new = convert.new_task_from_proto(request, default_attempts=self._default_attempts)
-        return convert.task_to_proto(await self._tasks.create(current_principal(), new))
+        created = await self._tasks.create(current_principal(), self._new(request))
+        return convert.task_to_proto(created)
+
+    async def BatchCreateTasks(
+        self, request: task_service_pb2.BatchCreateTasksRequest, context: Context
+    ) -> task_service_pb2.BatchCreateTasksResponse:
+        """Accept tasks, each by itself."""
+        results = await self._create_many(request.requests)
+        return task_service_pb2.BatchCreateTasksResponse(results=results)
+
+    async def StreamCreateTasks(
+        self,
+        request_iterator: AsyncIterator[task_service_pb2.StreamCreateTasksRequest],
+        context: Context,
+    ) -> AsyncIterator[task_service_pb2.StreamCreateTasksResponse]:
+        """Accept tasks on a stream; several requests are under way at a time."""
+        answers: asyncio.Queue[asyncio.Task[list[task_service_pb2.CreateTaskResult]] | None]
+        answers = asyncio.Queue(_STREAMED_AT_A_TIME)
+
+        async def take() -> None:
+            try:
+                async for request in request_iterator:
+                    await answers.put(asyncio.create_task(self._create_many(request.requests)))
+            finally:
+                await answers.put(None)
+
+        taking = asyncio.create_task(take())
+        try:
+            while (answer := await answers.get()) is not None:
+                yield task_service_pb2.StreamCreateTasksResponse(results=await answer)
+            await taking
+        finally:
+            taking.cancel()
+
+    async def RunTask(
+        self, request: task_service_pb2.RunTaskRequest, context: Context
+    ) -> task_pb2.Task:
+        """Accept a task and wait for its end."""
+        new = convert.new_task_from_proto(
+            request.task, request.request_id, default_attempts=self._default_attempts
+        )
+        wait = request.wait.ToNanoseconds() / 1e9 if request.HasField("wait") else _WAIT_SECONDS
+        task = await self._tasks.create(current_principal(), new)
+        return convert.task_to_proto(await self._watching.wait(task, wait))
 
     async def GetTask(
         self, request: task_service_pb2.GetTaskRequest, context: Context
@@ -40,25 +88,62 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
         task = await self._tasks.get(current_principal().tenant, UUID(request.task_id))
         return convert.task_to_proto(task)
 
-    async def ListTasks(
-        self, request: task_service_pb2.ListTasksRequest, context: Context
-    ) -> task_service_pb2.ListTasksResponse:
-        """List the tenant's tasks."""
-        tenant = current_principal().tenant
-        where = _filter(request.filter)
-        wanted = page_request(request.page_size, request.page_token, tenant, request.filter)
-        page = await self._tasks.list(tenant, where, wanted)
-        return task_service_pb2.ListTasksResponse(
-            tasks=[convert.task_to_proto(task, with_payloads=False) for task in page.items],
-            next_page_token=page_token(page, tenant, request.filter),
-        )
+    async def ListTasks(self, request: Any, context: Context) -> Any:
+        """List."""
+        raise NotImplementedError
+
+    async def CountTasks(self, request: Any, context: Context) -> Any:
+        """Count."""
+        raise NotImplementedError
+
+    async def WatchTasks(self, request: Any, context: Context) -> Any:
+        """Watch."""
+        raise NotImplementedError
+        yield
+
+    async def UpdateTask(
+        self, request: task_service_pb2.UpdateTaskRequest, context: Context
+    ) -> task_pb2.Task:
+        """Change a task."""
+        update = update_from_proto(request, current_principal().tenant)
+        return convert.task_to_proto(await self._tasks.update(update))
 
     async def CancelTask(
         self, request: task_service_pb2.CancelTaskRequest, context: Context
     ) -> task_pb2.Task:
         """Call a task off."""
-        task = await self._tasks.cancel(current_principal().tenant, UUID(request.task_id))
+        grace = request.grace.ToNanoseconds() / 1e9 if request.HasField("grace") else None
+        tenant = current_principal().tenant
+        task = await self._tasks.cancel(tenant, UUID(request.task_id), grace)
         return convert.task_to_proto(task)
+
+    async def ResumeTask(
+        self, request: task_service_pb2.ResumeTaskRequest, context: Context
+    ) -> task_pb2.Task:
+        """Answer a paused task."""
+        task = await self._tasks.resume(
+            current_principal().tenant,
+            UUID(request.task_id),
+            request.answer.SerializeToString(),
+            reject=request.reject,
+        )
+        return convert.task_to_proto(task)
+
+    async def RetryTask(
+        self, request: task_service_pb2.RetryTaskRequest, context: Context
+    ) -> task_pb2.Task:
+        """Run a task again."""
+        task_id = UUID(request.task_id)
+        task = await self._tasks.retry(current_principal(), task_id, request.request_id)
+        return convert.task_to_proto(task)
+
+    async def ListAttempts(
+        self, request: task_service_pb2.ListAttemptsRequest, context: Context
+    ) -> task_service_pb2.ListAttemptsResponse:
+        """List the attempts of a task."""
+        tenant = current_principal().tenant
+        changes = await self._tasks.changes(tenant, UUID(request.task_id))
+        return task_service_pb2.ListAttemptsResponse(attempts=attempts_to_proto(changes))
 
     async def WatchTask(
         self, request: task_service_pb2.WatchTaskRequest, context: Context
@@ -72,16 +157,25 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
                     task = await self._tasks.get(tenant, task_id)
                 yield convert.event_to_proto(event, task)
 
+    async def _create_many(
+        self, requests: Iterable[task_service_pb2.CreateTaskRequest]
+    ) -> list[task_service_pb2.CreateTaskResult]:
+        wanted = [self._new_or_refusal(request) for request in requests]
+        outcomes = await self._tasks.create_many(current_principal(), wanted)
+        return [
+            task_service_pb2.CreateTaskResult(error=to_status(outcome, ""))
+            if isinstance(outcome, DomainError)
+            else task_service_pb2.CreateTaskResult(task_id=str(outcome))
+            for outcome in outcomes
+        ]
 
-def _filter(expression: str) -> Mapping[str, str]:
-    where = dict(parse_filter(expression, ("state", "capability", "agent_id")))
-    try:
-        if "state" in where:
-            where["state"] = TaskState(where["state"].lower())
-        if "agent_id" in where:
-            UUID(where["agent_id"])
-    except ValueError as error:
-        raise InvalidArgument(
-            f"the filter has no such value: {error}", reason="INVALID_FILTER", field="filter"
-        ) from error
-    return where
+    def _new_or_refusal(self, request: task_service_pb2.CreateTaskRequest) -> NewTask | DomainError:
+        try:
+            return self._new(request)
+        except DomainError as refusal:
+            return refusal
+
+    def _new(self, request: task_service_pb2.CreateTaskRequest) -> NewTask:
+        return convert.new_task_from_proto(
+            request.task, request.request_id, default_attempts=self._default_attempts
+        )

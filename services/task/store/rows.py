@@ -2,79 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import CursorResult, Table
+from services.task.domain.policy import policy_from_text
+from services.task.domain.states import EventType, TaskState
+from services.task.domain.task import Progress, Scalar, Task, TaskError, TaskEvent
 
-from services.task.domain import EventType, Progress, Task, TaskError, TaskEvent, TaskState
-from services.task.tables import TaskRow
+COMMON: Final = (
+    "id", "tenant", "capability", "state", "priority", "attempt", "max_attempts", "epoch",
+    "creator", "create_time", "ready_time", "last_sequence", "policy", "parent_id", "root_id",
+    "depth", "replay_of", "agent_id", "agent_name", "progress_fraction", "progress_message",
+    "error_type", "error_message", "tokens", "cost", "start_time",
+)  # fmt: skip
+"""What live and finished tasks have in common, but for the data that a caller gave."""
 
-TASKS: Final[Table] = TaskRow.metadata.tables["tasks"]
-_INTERNAL = {"request_id", "request_digest", "lease_expire_time"}
+GIVEN: Final = ("input", "input_payload", "labels", "attributes")
+"""The data that a caller gave, which changes of a task leave alone."""
 
-TASK_COLUMNS: Final = tuple(column for column in TASKS.columns if column.name not in _INTERNAL)
-"""What makes a `Task`; for RETURNING and SELECT alike."""
+LIVE: Final = (
+    "lane", "blocked_by", "awaits", "has_dependents", "has_children", "checkpoint", "answer",
+    "pause", "seen_time", "lease_time", "cancel_request_time", "cancel_by", "due_time",
+)  # fmt: skip
+"""What only live tasks have."""
 
-TASK_NAMES: Final = ", ".join(f"tasks.{column.name}" for column in TASK_COLUMNS)
-"""The same as text."""
+ENDED: Final = ("result", "result_payload", "end_time")
+"""What only finished tasks have."""
+
+EVENT: Final = (
+    "task_id", "tenant", "root_id", "sequence", "type", "time", "state", "attempt", "epoch",
+    "agent_id", "agent_name", "progress_fraction", "progress_message", "error_type",
+    "error_message", "content_type", "data",
+)  # fmt: skip
+"""The columns of an event but its place in the log."""
 
 
-def tasks_of(result: CursorResult[Any]) -> list[Task]:
-    """Read all rows of a result as tasks."""
-    return [task_of(row) for row in result]
+def live_task_of(row: Any) -> Task:
+    """Read a live task from a row with COMMON and LIVE, and perhaps GIVEN, by name."""
+    task = _task_of(row)
+    task.lane = row["lane"]
+    task.blocked_by = row["blocked_by"]
+    task.awaits = row["awaits"]
+    task.has_dependents = row["has_dependents"]
+    task.has_children = row["has_children"]
+    task.checkpoint = row["checkpoint"]
+    task.answer = row["answer"]
+    task.pause = row["pause"]
+    task.seen_time = row["seen_time"]
+    task.lease_time = row["lease_time"]
+    task.cancel_request_time = row["cancel_request_time"]
+    task.cancel_by = row["cancel_by"]
+    task.due_time = row["due_time"]
+    return task
 
 
-def task_of(row: Any) -> Task:
-    """Read a row of `TASK_COLUMNS` as a task."""
-    return Task(
-        id=row.id,
-        tenant=row.tenant,
-        capability=row.capability,
-        input=row.input,
-        priority=row.priority,
-        labels=row.labels,
-        max_attempts=row.max_attempts,
-        state=TaskState(row.state),
-        attempt=row.attempt,
-        epoch=row.epoch,
-        agent_id=row.agent_id,
-        agent_name=row.agent_name,
+def finished_task_of(row: Any) -> Task:
+    """Read a finished task from a row with COMMON and ENDED, and perhaps GIVEN, by name."""
+    task = _task_of(row)
+    task.result = row["result"]
+    task.result_payload = row["result_payload"]
+    task.end_time = row["end_time"]
+    return task
+
+
+def add_given(task: Task, row: Any) -> Task:
+    """Add what the caller gave, from a row with GIVEN."""
+    task.input = row["input"]
+    task.input_payload = row["input_payload"]
+    task.labels = _json(row["labels"])
+    task.attributes = _json(row["attributes"])
+    return task
+
+
+def event_of(row: Any) -> TaskEvent:
+    """Read an event from a row with EVENT and `position`."""
+    return TaskEvent(
+        task_id=row["task_id"],
+        tenant=row["tenant"],
+        root_id=row["root_id"],
+        sequence=row["sequence"],
+        type=EventType(row["type"]),
+        time=row["time"],
+        state=TaskState(row["state"]),
+        attempt=row["attempt"],
+        epoch=row["epoch"],
+        agent_id=row["agent_id"],
+        agent_name=row["agent_name"],
         progress=_progress(row),
-        result=row.result,
         error=_error(row),
-        creator=row.creator,
-        create_time=row.create_time,
-        ready_time=row.ready_time,
-        start_time=row.start_time,
-        end_time=row.end_time,
-        last_sequence=row.last_sequence,
+        content_type=row["content_type"],
+        data=row["data"],
+        position=row["position"],
     )
 
 
-def events_of(rows: Iterable[Any]) -> list[TaskEvent]:
-    """Read rows of `task_events` as events."""
-    return [
-        TaskEvent(
-            task_id=row.task_id,
-            sequence=row.sequence,
-            type=EventType(row.type),
-            time=row.time,
-            state=TaskState(row.state),
-            attempt=row.attempt,
-            agent_id=row.agent_id,
-            progress=_progress(row),
-            error=_error(row),
-        )
-        for row in rows
-    ]
+def json_text(value: Mapping[str, Scalar] | Mapping[str, str] | None) -> str | None:
+    """Write labels or attributes."""
+    if value is None:
+        return None
+    return json.dumps(value) if value else "{}"
+
+
+def _task_of(row: Any) -> Task:
+    return Task(
+        id=row["id"],
+        tenant=row["tenant"],
+        capability=row["capability"],
+        state=_STATES[row["state"]],
+        priority=row["priority"],
+        lane=0,
+        attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
+        epoch=row["epoch"],
+        creator=row["creator"],
+        create_time=row["create_time"],
+        ready_time=row["ready_time"],
+        last_sequence=row["last_sequence"],
+        policy=policy_from_text(row["policy"]),
+        parent_id=row["parent_id"],
+        root_id=row["root_id"],
+        depth=row["depth"],
+        replay_of=row["replay_of"],
+        agent_id=row["agent_id"],
+        agent_name=row["agent_name"],
+        progress=_progress(row),
+        error=_error(row),
+        tokens=row["tokens"],
+        cost=row["cost"],
+        start_time=row["start_time"],
+    )
+
+
+# Looking a member up by its value takes longer in the enumeration itself.
+_STATES: Final = {state.value: state for state in TaskState}
 
 
 def _progress(row: Any) -> Progress | None:
-    if row.progress_fraction is None:
-        return None
-    return Progress(row.progress_fraction, row.progress_message or "")
+    fraction = row["progress_fraction"]
+    return None if fraction is None else Progress(fraction, row["progress_message"] or "")
 
 
 def _error(row: Any) -> TaskError | None:
-    return None if row.error_type is None else TaskError(row.error_type, row.error_message or "")
+    type_ = row["error_type"]
+    return None if type_ is None else TaskError(type_, row["error_message"] or "")
+
+
+def _json(value: Any) -> Any:
+    # A raw connection gives JSON as text, SQLAlchemy as values.
+    if isinstance(value, str):
+        return {} if value == "{}" else json.loads(value)
+    return value

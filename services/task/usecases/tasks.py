@@ -1,23 +1,25 @@
-"""What callers want: create, see, list and cancel tasks."""
+"""What callers want: create, see and steer tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from meshkit.database.engine import Database
-from meshkit.events import outbox
+from meshkit.errors import DomainError
 from meshkit.ids import IdSource, uuid7
-from meshkit.paging import Page, PageRequest, page_of
 from meshkit.security.principal import Principal
-from services.task.announcements import task_finished
-from services.task.domain import NewTask, Task, TaskEvent, TaskState, check_transition
-from services.task.errors import CapabilityUnknown, RequestIdReused, TaskNotFound
-from services.task.store import history
-from services.task.store import tasks as store
+from services.task.dispatch.steering import Steering
+from services.task.domain.lanes import UNROUTED, Lane, LaneKey, bucket_of, lane_key
+from services.task.domain.policy import Policy
+from services.task.domain.task import NewTask, Task, TaskEvent
+from services.task.engine.operations.create import CreateTasks, Creation, Repeated
+from services.task.engine.operations.steer import Cancel, Resume, TryNow, Update
+from services.task.engine.writer import Writer
+from services.task.errors import CapabilityUnknown, RelatedTaskNotFound, TaskNotFound
+from services.task.store import history, reading
 
 
 class Capabilities(Protocol):
@@ -28,14 +30,32 @@ class Capabilities(Protocol):
         ...
 
 
+class Lanes(Protocol):
+    """Knows the lanes."""
+
+    async def lane_of(self, key: LaneKey, weight: float) -> Lane:
+        """Return the lane of a key, made if there is none."""
+        ...
+
+
 class Tasks:
-    """Creates, shows and cancels tasks, each within the caller's tenant."""
+    """Creates, shows and steers tasks, each within the caller's tenant."""
 
     def __init__(
-        self, database: Database, capabilities: Capabilities, *, ids: IdSource = uuid7
+        self,
+        database: Database,
+        writer: Writer,
+        capabilities: Capabilities,
+        lanes: Lanes,
+        steering: Steering,
+        *,
+        ids: IdSource = uuid7,
     ) -> None:
         self._database = database
+        self._writer = writer
         self._capabilities = capabilities
+        self._lanes = lanes
+        self._steering = steering
         self._ids = ids
 
     async def create(self, caller: Principal, new: NewTask) -> Task:
@@ -46,18 +66,35 @@ class Tasks:
         Raises:
             CapabilityUnknown: Nobody has ever offered the capability.
             RequestIdReused: The request id belongs to another task.
+            RelatedTaskNotFound: It names a task that there is not.
+            ConcurrencyLimitReached, BudgetExceeded: It may not be made now.
         """
-        if not await self._capabilities.knows_capability(caller.tenant, new.capability):
-            raise CapabilityUnknown(new.capability)
-        task_id = self._ids()
+        creation = await self._creation(caller, new)
+        (created,) = await self._writer.do(CreateTasks([creation]))
+        if isinstance(created, DomainError):
+            raise created
+        if isinstance(created, Repeated):
+            return await self.get(caller.tenant, created.task_id)
+        return created  # type: ignore[no-any-return] # the writer is for operations of all kinds
 
-        async def work(connection: AsyncConnection) -> Task:
-            created = await store.insert_task(
-                connection, new, task_id=task_id, tenant=caller.tenant, creator=caller.subject
-            )
-            return created or await _repeated(connection, caller.tenant, new)
-
-        return await self._database.transaction(work)
+    async def create_many(
+        self, caller: Principal, wanted: Sequence[NewTask | DomainError]
+    ) -> list[UUID | DomainError]:
+        """Accept tasks, each by itself; return the id or the refusal of each, in order."""
+        prepared = [await self._prepared(caller, each) for each in wanted]
+        creations = [each for each in prepared if isinstance(each, Creation)]
+        made = iter(await self._writer.do(CreateTasks(creations)) if creations else [])
+        outcomes: list[UUID | DomainError] = []
+        for each in prepared:
+            outcome = next(made) if isinstance(each, Creation) else each
+            match outcome:
+                case Repeated(task_id):
+                    outcomes.append(task_id)
+                case Task():
+                    outcomes.append(outcome.id)
+                case _:
+                    outcomes.append(outcome)
+        return outcomes
 
     async def get(self, tenant: str, task_id: UUID) -> Task:
         """Return a task of the tenant.
@@ -65,52 +102,131 @@ class Tasks:
         Raises:
             TaskNotFound: There is none.
         """
-        return _found(
-            await self._database.transaction(lambda tx: store.get_task(tx, tenant, task_id))
+        task = await self._database.transaction(
+            lambda connection: reading.get_task(connection, tenant, task_id)
         )
+        if task is None:
+            raise TaskNotFound
+        return task
 
-    async def list(self, tenant: str, where: Mapping[str, str], page: PageRequest) -> Page[Task]:
-        """Return a page of the tenant's tasks, the newest first."""
-        tasks = await self._database.transaction(
-            lambda tx: store.list_tasks(tx, tenant, where, page)
-        )
-        return page_of(tasks, page, lambda task: task.id)
-
-    async def cancel(self, tenant: str, task_id: UUID) -> Task:
-        """Call a task off; one that is cancelled already stays as it is.
+    async def cancel(self, tenant: str, task_id: UUID, grace: float | None) -> Task:
+        """Call a task off, and all under it; one that is cancelled already stays as it is.
 
         Raises:
             TaskNotFound: There is none.
             TaskStateConflict: It has ended otherwise.
         """
+        await self._writer.do(Cancel(tenant, task_id, grace))
+        return await self.get(tenant, task_id)
 
-        async def work(connection: AsyncConnection) -> Task:
-            task = _found(await store.lock_task(connection, tenant, task_id))
-            if task.state is TaskState.CANCELLED:
-                return task
-            check_transition(task.state, TaskState.CANCELLED)
-            cancelled = await store.cancel_task(connection, task)
-            await outbox.append(connection, [task_finished(cancelled, self._ids)])
-            return cancelled
+    async def resume(self, tenant: str, task_id: UUID, answer: bytes, *, reject: bool) -> Task:
+        """Answer a paused task.
 
-        return await self._database.transaction(work)
+        Raises:
+            TaskNotFound: There is none.
+            TaskStateConflict: It is not paused.
+        """
+        await self._writer.do(Resume(tenant, task_id, answer, reject))
+        return await self.get(tenant, task_id)
+
+    async def update(self, update: Update) -> Task:
+        """Change a task that has not ended; a new priority moves it to another lane.
+
+        Raises:
+            TaskNotFound: There is none.
+            TaskStateConflict: It has ended.
+            EtagMismatch: It has changed since.
+        """
+        priority = update.values.priority
+        if priority is not None:
+            task = await self.get(update.tenant, update.task_id)
+            lane = await self._lane(task.tenant, task.capability, priority, task.policy, task.id)
+            update = replace(update, values=replace(update.values, lane=lane.id))
+        await self._writer.do(update)
+        return await self.get(update.tenant, update.task_id)
+
+    async def retry(self, caller: Principal, task_id: UUID, request_id: str) -> Task:
+        """Run a task again: at once if it waits for its time, or as a copy if it has ended.
+
+        Raises:
+            TaskNotFound: There is none.
+            TaskStateConflict: It runs, or waits for something else than its time.
+        """
+        task = await self.get(caller.tenant, task_id)
+        if task.is_done:
+            return await self.create(caller, copy_of(task, request_id))
+        await self._writer.do(TryNow(caller.tenant, task_id))
+        return await self.get(caller.tenant, task_id)
 
     async def events(self, task: Task, after: int) -> Sequence[TaskEvent]:
         """Return what has happened to a task after sequence `after`, in order."""
-        return await self._database.transaction(lambda tx: history.list_events(tx, task.id, after))
+        return await self._database.transaction(
+            lambda connection: history.list_events(connection, task.id, after)
+        )
+
+    async def changes(self, tenant: str, task_id: UUID) -> Sequence[TaskEvent]:
+        """Return all that has happened to a task but its output, in order.
+
+        Raises:
+            TaskNotFound: There is none.
+        """
+        task = await self.get(tenant, task_id)
+        return await self._database.transaction(
+            lambda connection: history.list_changes(connection, task.id)
+        )
+
+    async def _prepared(
+        self, caller: Principal, new: NewTask | DomainError
+    ) -> Creation | DomainError:
+        if isinstance(new, DomainError):
+            return new
+        try:
+            return await self._creation(caller, new)
+        except DomainError as refusal:
+            return refusal
+
+    async def _creation(self, caller: Principal, new: NewTask) -> Creation:
+        tenant = caller.tenant
+        if not await self._capabilities.knows_capability(tenant, new.capability):
+            raise CapabilityUnknown(new.capability)
+        if new.policy.sticky_task_id:
+            new = replace(new, policy=await self._stuck(tenant, new.policy))
+        task_id = self._ids()
+        lane = await self._lane(tenant, new.capability, new.priority, new.policy, task_id)
+        return Creation(task_id, tenant, caller.subject, lane.id, new)
+
+    async def _stuck(self, tenant: str, policy: Policy) -> Policy:
+        try:
+            earlier = await self.get(tenant, UUID(policy.sticky_task_id))
+        except TaskNotFound as error:
+            raise RelatedTaskNotFound("task.placement.sticky_task_id") from error
+        if earlier.agent_id is None:
+            return policy
+        placement = replace(policy.placement, preferred_agent_id=str(earlier.agent_id))
+        return replace(policy, placement=placement)
+
+    async def _lane(
+        self, tenant: str, capability: str, priority: int, policy: Policy, task_id: UUID
+    ) -> Lane:
+        routed = (tenant, capability) in self._steering.routings
+        bucket = bucket_of(task_id) if routed else UNROUTED
+        key = lane_key(tenant, capability, priority, policy, bucket=bucket)
+        return await self._lanes.lane_of(key, policy.fairness_weight)
 
 
-def _found(task: Task | None) -> Task:
-    if task is None:
-        raise TaskNotFound
-    return task
-
-
-async def _repeated(connection: AsyncConnection, tenant: str, new: NewTask) -> Task:
-    found = await store.find_by_request_id(connection, tenant, new.request_id)
-    if found is None:
-        raise RuntimeError("a request id that conflicted is gone: tasks are never deleted")
-    task, digest = found
-    if digest != new.digest:
-        raise RequestIdReused(str(task.id))
-    return task
+def copy_of(task: Task, request_id: str) -> NewTask:
+    """Return what makes the same task once more, free of its time and of other tasks."""
+    policy = replace(task.policy, dependencies=(), needs_any=False, expire_time=None)
+    return NewTask(
+        capability=task.capability,
+        input=task.input,
+        input_payload=task.input_payload,
+        max_attempts=task.max_attempts,
+        priority=task.priority,
+        labels=task.labels,
+        attributes=task.attributes,
+        policy=policy,
+        replay_of=task.id,
+        request_id=request_id,
+        digest=task.id.bytes,
+    )

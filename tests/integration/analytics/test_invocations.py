@@ -135,11 +135,32 @@ async def test_filters_select_by_agent_capability_task_and_outcome(
     assert await ids(analytics, "outcome = SUCCEEDED") == [summed.id, counted.id]
     assert await ids(analytics, f"outcome = FAILED AND agent_id = {agent}") == [failed.id]
     assert await ids(analytics, f"agent_id = {UUID(int=0)}") == []
+    assert await ids(analytics, "agent_id:*") == [failed.id, counted.id]
+    assert await ids(analytics, f"-agent_id = {agent}") == [summed.id]
+    assert await ids(analytics, f"agent_id != {agent}") == []
+    assert await ids(analytics, "outcome = FAILED OR capability = csv*") == [summed.id, failed.id]
+
+
+async def test_filters_select_by_when_it_ended(analytics: AnalyticsServiceStub) -> None:
+    sent = [invocation(end_time=NOON + minutes(number)) for number in range(3)]
+    await record(analytics, *sent)
+
+    assert await ids(analytics, "end_time >= 2026-05-04T12:01:00Z") == [sent[2].id, sent[1].id]
+    assert await ids(
+        analytics, "end_time > 2026-05-04T14:00:00+02:00 AND end_time < 2026-05-04T12:02:00Z"
+    ) == [sent[1].id]
 
 
 @pytest.mark.parametrize(
     "expression",
-    ["agent_id = x", 'task_id = ""', "outcome = DONE", "outcome = UNSPECIFIED", "caller = me"],
+    [
+        "agent_id = x",
+        'task_id = ""',
+        "outcome = DONE",
+        "outcome = UNSPECIFIED",
+        "caller = me",
+        "end_time = now",
+    ],
 )
 async def test_a_filter_that_makes_no_sense_is_refused(
     analytics: AnalyticsServiceStub, expression: str

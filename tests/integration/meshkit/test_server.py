@@ -160,6 +160,18 @@ async def test_a_call_that_does_not_end_is_ended_after_the_grace(
             await calling
 
 
+async def test_many_calls_on_one_connection_are_all_served(make: MakeServer, token: str) -> None:
+    async def caller() -> None:
+        for _ in range(5):
+            await say(channel, "unary_unary", "x", token=token)
+
+    server = make()
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        await asyncio.gather(*(caller() for _ in range(200)))
+    await server.drain()
+
+
 async def test_an_address_in_use_is_named_and_nothing_is_left_running(make: MakeServer) -> None:
     async def forever() -> None:
         try:

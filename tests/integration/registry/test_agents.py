@@ -146,11 +146,58 @@ async def test_filters_select_by_name_capability_and_state(registry: RegistrySer
     assert await names(registry, "state = ONLINE") == ["counter"]
     assert await names(registry, "state = OFFLINE AND capability = text.count") == ["summariser"]
     assert await names(registry, "name = counter AND state = OFFLINE") == []
+    assert await names(registry, "-state = ONLINE") == ["summariser"]
+    assert await names(registry, "capability:csv.summarise OR capability:text.compare") == [
+        "summariser",
+        "counter",
+    ]
+    assert await names(registry, "NOT capability:text.compare AND name = sum*") == ["summariser"]
+
+
+async def test_filters_select_by_label(registry: RegistryServiceStub) -> None:
+    for sent in (
+        agent("red", zone="eu", gpu="2"),
+        agent("blue", zone="us-east"),
+        agent("grey"),
+    ):
+        await registry.RegisterAgent(RegisterAgentRequest(agent=sent))
+
+    assert await names(registry, "labels.zone = eu") == ["red"]
+    assert await names(registry, "labels:zone") == ["blue", "red"]
+    assert await names(registry, "labels.zone = us*") == ["blue"]
+    assert await names(registry, "labels.zone != eu") == ["blue"]
+    assert await names(registry, "-labels.zone = eu") == ["grey", "blue"]
+    assert await names(registry, "labels.gpu = 2 AND (labels.zone = eu OR name = x)") == ["red"]
+
+
+async def test_a_page_token_goes_with_its_filter(registry: RegistryServiceStub) -> None:
+    for name in ("a-1", "b-1", "a-2", "a-3"):
+        await register(registry, name)
+    seen: list[str] = []
+    token = ""
+    while not seen or token:
+        request = ListAgentsRequest(page_size=2, page_token=token, filter="name = a-*")
+        page = await registry.ListAgents(request)
+        seen += [each.name for each in page.agents]
+        token = page.next_page_token
+
+    assert seen == ["a-3", "a-2", "a-1"]
 
 
 @pytest.mark.parametrize(
     "expression",
-    ["state = FOO", "state = online", "colour = red", "name", "name = a name = b", 'name = "a'],
+    [
+        "state = FOO",
+        "state = online",
+        "state > OFFLINE",
+        "colour = red",
+        "capability != text.count",
+        "labels = red",
+        "name",
+        "name = a name = b",
+        'name = "a',
+        " AND ".join(["name = a"] * 33),
+    ],
 )
 async def test_a_filter_that_makes_no_sense_is_refused(
     registry: RegistryServiceStub, expression: str

@@ -97,6 +97,8 @@ async def test_filters_select_by_name_version_capability_and_tag(
     assert await names(catalog, 'tag = "table of figures"') == ["sum 1.0.0"]
     assert await names(catalog, "tag = fast AND name = count") == ["count 1.0.0"]
     assert await names(catalog, "tag = fast AND name = sum") == []
+    assert await names(catalog, "tag:fast OR capability = csv*") == ["sum 1.0.0", "count 1.0.0"]
+    assert await names(catalog, "-tag:fast AND version != 1.0.0") == ["count 2.0.0"]
 
 
 async def test_a_filter_by_an_unknown_field_is_refused(catalog: ToolCatalogServiceStub) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from mesh.analytics.v1.analytics_service_pb2 import BatchCreateInvocationsRequest
 from mesh.analytics.v1.invocation_pb2 import OUTCOME_SUCCEEDED, Invocation
 from meshkit.errors import InvalidArgument
+from meshkit.filtering import matches
 from services.analytics.convert import (
     invocation_filter,
     invocation_to_proto,
@@ -73,7 +75,11 @@ def test_a_span_that_can_not_be_is_refused(latency: Duration) -> None:
 
 
 def test_a_filter_is_read() -> None:
-    wanted = invocation_filter(f"outcome = FAILED AND agent_id = {ID}")
-    assert wanted.outcome is Outcome.FAILED
-    assert str(wanted.agent_id) == ID
-    assert wanted.task_id is None
+    wanted = invocation_filter(
+        f"outcome = FAILED AND agent_id = {ID} AND end_time >= {NOON:%FT%TZ}"
+    )
+    assert wanted is not None
+    row = {"outcome": Outcome.FAILED, "agent_id": UUID(ID), "end_time": NOON}
+    assert matches(wanted, row)
+    assert not matches(wanted, row | {"outcome": Outcome.SUCCEEDED})
+    assert not matches(wanted, row | {"end_time": NOON - timedelta(seconds=1)})

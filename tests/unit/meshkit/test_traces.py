@@ -6,13 +6,13 @@ from contextvars import copy_context
 
 import pytest
 
-from meshkit.telemetry.traces import TraceContext, current_trace, enter_trace
+from meshkit.telemetry.traces import TraceContext, current_trace, enter_call
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 def entered(traceparent: str | None) -> TraceContext:
-    return copy_context().run(enter_trace, traceparent)
+    return copy_context().run(enter_call, None, traceparent).trace
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,15 @@ def test_what_is_no_trace_begins_one(traceparent: str | None) -> None:
     assert (len(first.trace_id), len(first.span_id)) == (32, 16)
     assert not first.sampled
     assert current_trace() is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("r-1", True), ("A_b.9", True), ("x" * 128, True)]
+    + [(each, False) for each in (None, "", "x" * 129, "bad id", "r-1\n", "ä")],
+)
+def test_a_request_id_is_kept_or_made_once(sent: str | None, kept: bool) -> None:
+    ids = copy_context().run(enter_call, sent, None)
+    assert (ids.request_id == sent) is kept
+    assert ids.request_id == ids.request_id
+    assert kept or len(ids.request_id) == 32

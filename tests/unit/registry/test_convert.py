@@ -6,24 +6,32 @@ import pytest
 
 from mesh.registry.v1.agent_pb2 import Agent, Capability
 from meshkit.errors import InvalidArgument
+from meshkit.filtering import matches
 from services.registry.convert import agent_filter, profile_from_proto
-from services.registry.domain import AgentFilter, AgentState
+from services.registry.domain import AgentState
 from services.registry.errors import CapabilityRepeated
+
+AGENT = {
+    "name": "counter-1",
+    "state": AgentState.OFFLINE,
+    "capability": {"text.count", "csv.sum"},
+    "labels": {"zone": "eu"},
+}
 
 
 @pytest.mark.parametrize(
-    ("expression", "wanted"),
+    ("expression", "matching"),
     [
-        ("", AgentFilter()),
-        ("state = ONLINE", AgentFilter(state=AgentState.ONLINE)),
-        (
-            'capability = "text.count" AND state = OFFLINE AND name = counter-1',
-            AgentFilter("counter-1", AgentState.OFFLINE, "text.count"),
-        ),
+        ("state = ONLINE", False),
+        ('capability = "text.count" AND state = OFFLINE AND name = counter-1', True),
+        ("capability:csv.sum AND -capability:csv", True),
+        ("name = counter* AND labels.zone = eu AND NOT labels:gpu", True),
     ],
 )
-def test_a_filter_is_read(expression: str, wanted: AgentFilter) -> None:
-    assert agent_filter(expression) == wanted
+def test_a_filter_is_read(expression: str, matching: bool) -> None:
+    wanted = agent_filter(expression)
+    assert wanted is not None
+    assert matches(wanted, AGENT) is matching
 
 
 @pytest.mark.parametrize("expression", ["state = UNSPECIFIED", "state = ''", "id = 1"])

@@ -86,6 +86,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The path exists, but not with this method; the Allow header lists its methods. Sent by the
     gateway only.
     """
+    ERROR_REASON_INVALID_ORDER_BY: _ErrorReason.ValueType  # 30
+    """An order_by can't be read, or names a field that is not to be ordered by."""
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 40
+    """The resource changed since the etag was read: read it anew and apply the change again."""
+    ERROR_REASON_RELATED_TASK_NOT_FOUND: _ErrorReason.ValueType  # 41
+    """A task that this one is to depend on or come under does not exist in this tenant."""
+    ERROR_REASON_CONCURRENCY_LIMIT: _ErrorReason.ValueType  # 42
+    """A concurrency limit of the task is reached and its strategy is to reject the newest."""
+    ERROR_REASON_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 43
+    """A budget of the task's root would be exceeded; metadata `budget` tells which."""
+    ERROR_REASON_BULK_OPERATION_NOT_FOUND: _ErrorReason.ValueType  # 44
+    """No such bulk operation in this tenant."""
+    ERROR_REASON_BLOB_NOT_FOUND: _ErrorReason.ValueType  # 45
+    """No such blob in this tenant."""
+    ERROR_REASON_BLOB_CORRUPT: _ErrorReason.ValueType  # 46
+    """What was uploaded is not what the blob was said to be."""
+    ERROR_REASON_PAUSE_NOT_FOUND: _ErrorReason.ValueType  # 47
+    """No such pause in this tenant."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of an error, carried in `google.rpc.ErrorInfo.reason`
@@ -156,4 +174,22 @@ ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 29
 """The path exists, but not with this method; the Allow header lists its methods. Sent by the
 gateway only.
 """
+ERROR_REASON_INVALID_ORDER_BY: ErrorReason.ValueType  # 30
+"""An order_by can't be read, or names a field that is not to be ordered by."""
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 40
+"""The resource changed since the etag was read: read it anew and apply the change again."""
+ERROR_REASON_RELATED_TASK_NOT_FOUND: ErrorReason.ValueType  # 41
+"""A task that this one is to depend on or come under does not exist in this tenant."""
+ERROR_REASON_CONCURRENCY_LIMIT: ErrorReason.ValueType  # 42
+"""A concurrency limit of the task is reached and its strategy is to reject the newest."""
+ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 43
+"""A budget of the task's root would be exceeded; metadata `budget` tells which."""
+ERROR_REASON_BULK_OPERATION_NOT_FOUND: ErrorReason.ValueType  # 44
+"""No such bulk operation in this tenant."""
+ERROR_REASON_BLOB_NOT_FOUND: ErrorReason.ValueType  # 45
+"""No such blob in this tenant."""
+ERROR_REASON_BLOB_CORRUPT: ErrorReason.ValueType  # 46
+"""What was uploaded is not what the blob was said to be."""
+ERROR_REASON_PAUSE_NOT_FOUND: ErrorReason.ValueType  # 47
+"""No such pause in this tenant."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -22,15 +22,18 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mesh/common/v1/page.proto\x12\x0emesh.common.v1\"1\n\nPageCursor\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\x14\n\x0cquery_digest\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mesh/common/v1/page.proto\x12\x0emesh.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"^\n\nPageCursor\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\x14\n\x0cquery_digest\x18\x02 \x01(\x0c\x12+\n\x06values\x18\x03 \x03(\x0b\x32\x1b.mesh.common.v1.CursorValue\"\x9a\x01\n\x0b\x43ursorValue\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x11\n\x07integer\x18\x02 \x01(\x12H\x00\x12\x10\n\x06number\x18\x03 \x01(\x01H\x00\x12\x11\n\x07\x62oolean\x18\x04 \x01(\x08H\x00\x12*\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x0e\n\x04uuid\x18\x06 \x01(\x0cH\x00\x42\x07\n\x05valueb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mesh.common.v1.page_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAGECURSOR']._serialized_start=45
-  _globals['_PAGECURSOR']._serialized_end=94
+  _globals['_PAGECURSOR']._serialized_start=78
+  _globals['_PAGECURSOR']._serialized_end=172
+  _globals['_CURSORVALUE']._serialized_start=175
+  _globals['_CURSORVALUE']._serialized_end=329
 # @@protoc_insertion_point(module_scope)

@@ -3,8 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -24,20 +27,72 @@ class PageCursor(_message.Message):
 
     AFTER_FIELD_NUMBER: _builtins.int
     QUERY_DIGEST_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
     after: _builtins.str
-    """Key of the last row of the preceding page."""
+    """Key of the last row of the preceding page, if pages go by the id alone."""
     query_digest: _builtins.bytes
     """Digest of the query that the token continues."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___CursorValue]:
+        """What the last row of the preceding page has in the fields that pages go by, in their order."""
+
     def __init__(
         self,
         *,
         after: _builtins.str = ...,
         query_digest: _builtins.bytes = ...,
+        values: _abc.Iterable[Global___CursorValue] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "query_digest", b"query_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "query_digest", b"query_digest", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PageCursor: _TypeAlias = PageCursor  # noqa: Y015
+
+@_typing.final
+class CursorValue(_message.Message):
+    """What a row has in a field that pages go by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    INTEGER_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BOOLEAN_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    UUID_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Of a text or an enum."""
+    integer: _builtins.int
+    """Of a whole number."""
+    number: _builtins.float
+    """Of a number."""
+    boolean: _builtins.bool
+    """Of a truth value."""
+    uuid: _builtins.bytes
+    """Of an id: the 16 bytes of a UUID."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Of a time."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        integer: _builtins.int = ...,
+        number: _builtins.float = ...,
+        boolean: _builtins.bool = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        uuid: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "integer", b"integer", "number", b"number", "text", b"text", "time", b"time", "uuid", b"uuid", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "integer", b"integer", "number", b"number", "text", b"text", "time", b"time", "uuid", b"uuid", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["text", "integer", "number", "boolean", "time", "uuid"]  # noqa: Y015
+    _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
+
+Global___CursorValue: _TypeAlias = CursorValue  # noqa: Y015

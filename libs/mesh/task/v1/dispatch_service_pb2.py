@@ -23,14 +23,17 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from mesh.common.v1 import options_pb2 as mesh_dot_common_dot_v1_dot_options__pb2
+from mesh.task.v1 import payload_pb2 as mesh_dot_task_dot_v1_dot_payload__pb2
 from mesh.task.v1 import task_pb2 as mesh_dot_task_dot_v1_dot_task__pb2
+from mesh.task.v1 import task_policy_pb2 as mesh_dot_task_dot_v1_dot_task__policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mesh/task/v1/dispatch_service.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1cmesh/common/v1/options.proto\x1a\x17mesh/task/v1/task.proto\"\xcb\x01\n\x0f\x44ispatchRequest\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.HelloH\x00\x12(\n\x07reports\x18\x02 \x01(\x0b\x32\x15.mesh.task.v1.ReportsH\x00\x12,\n\theartbeat\x18\x03 \x01(\x0b\x32\x17.mesh.task.v1.HeartbeatH\x00\x12(\n\x07leaving\x18\x04 \x01(\x0b\x32\x15.mesh.task.v1.LeavingH\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\x81\x02\n\x10\x44ispatchResponse\x12(\n\x07welcome\x18\x01 \x01(\x0b\x32\x15.mesh.task.v1.WelcomeH\x00\x12\x30\n\x0b\x61ssignments\x18\x02 \x01(\x0b\x32\x19.mesh.task.v1.AssignmentsH\x00\x12*\n\x08receipts\x18\x03 \x01(\x0b\x32\x16.mesh.task.v1.ReceiptsH\x00\x12\x34\n\rcancellations\x18\x04 \x01(\x0b\x32\x1b.mesh.task.v1.CancellationsH\x00\x12$\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x13.mesh.task.v1.DrainH\x00\x42\t\n\x07message\"B\n\x05Lease\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x05\x65poch\x18\x02 \x01(\x03\x42\x0b\xe2\x41\x01\x02\xbaH\x04\"\x02(\x01\"\xbe\x01\n\x05Hello\x12\x1e\n\x08\x61gent_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x05slots\x18\x02 \x01(\x05\x42\x0e\xe2\x41\x01\x02\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x0c\x63\x61pabilities\x18\x03 \x03(\tB\x18\xe2\x41\x01\x02\xbaH\x11\x92\x01\x0e\x08\x01\x10\x80\x02\x18\x01\"\x05r\x03\x18\x80\x01\x12/\n\x07holding\x18\x04 \x03(\x0b\x32\x13.mesh.task.v1.LeaseB\t\xbaH\x06\x92\x01\x03\x10\xd0\x0f\x12\x15\n\x03sdk\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x96\x01\n\x07Welcome\x12\x31\n\x0elease_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x04lost\x18\x03 \x03(\x0b\x32\x13.mesh.task.v1.Lease\"<\n\x0b\x41ssignments\x12-\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x18.mesh.task.v1.Assignment\"R\n\nAssignment\x12\"\n\x05lease\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.Lease\x12 \n\x04task\x18\x02 \x01(\x0b\x32\x12.mesh.task.v1.Task\"A\n\x07Reports\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32\x14.mesh.task.v1.ReportB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"\xfd\x01\n\x06Report\x12.\n\x05lease\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.LeaseB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12.\n\x08progress\x18\x02 \x01(\x0b\x32\x1a.mesh.task.v1.TaskProgressH\x00\x12.\n\ncompletion\x18\x03 \x01(\x0b\x32\x18.mesh.task.v1.CompletionH\x00\x12(\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.mesh.task.v1.FailureH\x00\x12(\n\x07release\x18\x05 \x01(\x0b\x32\x15.mesh.task.v1.ReleaseH\x00\x42\x0f\n\x06report\x12\x05\xbaH\x02\x08\x01\"4\n\nCompletion\x12&\n\x06result\x18\x01 \x01(\x0b\x32\x16.google.protobuf.Value\"P\n\x07\x46\x61ilure\x12\x32\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x17.mesh.task.v1.TaskErrorB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x11\n\tretryable\x18\x02 \x01(\x08\"\t\n\x07Release\"3\n\x08Receipts\x12\'\n\x08receipts\x18\x01 \x03(\x0b\x32\x15.mesh.task.v1.Receipt\"O\n\x07Receipt\x12\"\n\x05lease\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.Lease\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"<\n\tHeartbeat\x12/\n\x07holding\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.LeaseB\t\xbaH\x06\x92\x01\x03\x10\xd0\x0f\"4\n\rCancellations\x12#\n\x06leases\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.Lease\"\t\n\x07Leaving\"\x07\n\x05\x44rain2t\n\x0f\x44ispatchService\x12\x61\n\x08\x44ispatch\x12\x1d.mesh.task.v1.DispatchRequest\x1a\x1e.mesh.task.v1.DispatchResponse\"\x12\xca\xda\x18\x0e\n\x0ctask:execute(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mesh/task/v1/dispatch_service.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1cmesh/common/v1/options.proto\x1a\x1amesh/task/v1/payload.proto\x1a\x17mesh/task/v1/task.proto\x1a\x1emesh/task/v1/task_policy.proto\"\xf5\x01\n\x0f\x44ispatchRequest\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.HelloH\x00\x12(\n\x07reports\x18\x02 \x01(\x0b\x32\x15.mesh.task.v1.ReportsH\x00\x12,\n\theartbeat\x18\x03 \x01(\x0b\x32\x17.mesh.task.v1.HeartbeatH\x00\x12(\n\x07leaving\x18\x04 \x01(\x0b\x32\x15.mesh.task.v1.LeavingH\x00\x12(\n\x07\x63redits\x18\x05 \x01(\x0b\x32\x15.mesh.task.v1.CreditsH\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xe0\x02\n\x10\x44ispatchResponse\x12(\n\x07welcome\x18\x01 \x01(\x0b\x32\x15.mesh.task.v1.WelcomeH\x00\x12\x30\n\x0b\x61ssignments\x18\x02 \x01(\x0b\x32\x19.mesh.task.v1.AssignmentsH\x00\x12*\n\x08receipts\x18\x03 \x01(\x0b\x32\x16.mesh.task.v1.ReceiptsH\x00\x12\x34\n\rcancellations\x18\x04 \x01(\x0b\x32\x1b.mesh.task.v1.CancellationsH\x00\x12$\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x13.mesh.task.v1.DrainH\x00\x12$\n\x05pulse\x18\x06 \x01(\x0b\x32\x13.mesh.task.v1.PulseH\x00\x12\x37\n\x0f\x63\x61ncel_requests\x18\x07 \x01(\x0b\x32\x1c.mesh.task.v1.CancelRequestsH\x00\x42\t\n\x07message\"B\n\x05Lease\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x05\x65poch\x18\x02 \x01(\x03\x42\x0b\xe2\x41\x01\x02\xbaH\x04\"\x02(\x01\"\xfb\x01\n\x05Hello\x12\x1e\n\x08\x61gent_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x05slots\x18\x02 \x01(\x05\x42\x0e\xe2\x41\x01\x02\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x0c\x63\x61pabilities\x18\x03 \x03(\tB\x18\xe2\x41\x01\x02\xbaH\x11\x92\x01\x0e\x08\x01\x10\x80\x02\x18\x01\"\x05r\x03\x18\x80\x01\x12/\n\x07holding\x18\x04 \x03(\x0b\x32\x13.mesh.task.v1.LeaseB\t\xbaH\x06\x92\x01\x03\x10\xd0\x0f\x12\x15\n\x03sdk\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1a\n\x08\x62uild_id\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1f\n\nprocess_id\x18\x07 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x96\x01\n\x07Welcome\x12\x31\n\x0elease_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x04lost\x18\x03 \x03(\x0b\x32\x13.mesh.task.v1.Lease\"<\n\x0b\x41ssignments\x12-\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x18.mesh.task.v1.Assignment\"\xc5\x02\n\nAssignment\x12\"\n\x05lease\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.Lease\x12 \n\x04task\x18\x02 \x01(\x0b\x32\x12.mesh.task.v1.Task\x12*\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\x12&\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x16.google.protobuf.Value\x12K\n\x12\x64\x65pendency_results\x18\x05 \x03(\x0b\x32/.mesh.task.v1.Assignment.DependencyResultsEntry\x1aP\n\x16\x44\x65pendencyResultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value:\x02\x38\x01\"A\n\x07Reports\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32\x14.mesh.task.v1.ReportB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"\xb0\x03\n\x06Report\x12.\n\x05lease\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.LeaseB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12.\n\x08progress\x18\x02 \x01(\x0b\x32\x1a.mesh.task.v1.TaskProgressH\x00\x12.\n\ncompletion\x18\x03 \x01(\x0b\x32\x18.mesh.task.v1.CompletionH\x00\x12(\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.mesh.task.v1.FailureH\x00\x12(\n\x07release\x18\x05 \x01(\x0b\x32\x15.mesh.task.v1.ReleaseH\x00\x12+\n\x06output\x18\x06 \x01(\x0b\x32\x19.mesh.task.v1.OutputChunkH\x00\x12\x30\n\theartbeat\x18\x07 \x01(\x0b\x32\x1b.mesh.task.v1.TaskHeartbeatH\x00\x12(\n\x05pause\x18\x08 \x01(\x0b\x32\x17.mesh.task.v1.TaskPauseH\x00\x12(\n\x07stopped\x18\t \x01(\x0b\x32\x15.mesh.task.v1.StoppedH\x00\x42\x0f\n\x06report\x12\x05\xbaH\x02\x08\x01\"\x80\x01\n\nCompletion\x12&\n\x06result\x18\x01 \x01(\x0b\x32\x16.google.protobuf.Value\x12&\n\x07payload\x18\x02 \x01(\x0b\x32\x15.mesh.task.v1.Payload\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.mesh.task.v1.Usage\"_\n\rTaskHeartbeat\x12*\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x16.google.protobuf.Value\x12\"\n\x05usage\x18\x02 \x01(\x0b\x32\x13.mesh.task.v1.Usage\"\t\n\x07Stopped\"\xd1\x01\n\x07\x46\x61ilure\x12\x32\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x17.mesh.task.v1.TaskErrorB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x11\n\tretryable\x18\x02 \x01(\x08\x12>\n\x0bretry_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12\x1b\n\tpause_key\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\"\n\x05usage\x18\x05 \x01(\x0b\x32\x13.mesh.task.v1.Usage\"\t\n\x07Release\"3\n\x08Receipts\x12\'\n\x08receipts\x18\x01 \x03(\x0b\x32\x15.mesh.task.v1.Receipt\"O\n\x07Receipt\x12\"\n\x05lease\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.Lease\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"<\n\tHeartbeat\x12/\n\x07holding\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.LeaseB\t\xbaH\x06\x92\x01\x03\x10\xd0\x0f\"4\n\rCancellations\x12#\n\x06leases\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.Lease\"\t\n\x07Leaving\"\xa6\x01\n\x05\x44rain\x12(\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x19.mesh.task.v1.Drain.Cause\"s\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41USE_SERVER_GOING\x10\x01\x12\x14\n\x10\x43\x41USE_STREAM_AGE\x10\x02\x12\x11\n\rCAUSE_LEAVING\x10\x03\x12\x12\n\x0e\x43\x41USE_REPLACED\x10\x04\"\x07\n\x05Pulse\"$\n\x07\x43redits\x12\x19\n\x05slots\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\"_\n\x0e\x43\x61ncelRequests\x12#\n\x06leases\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.Lease\x12(\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd4\x01\n\x11\x43laimTasksRequest\x12\x1e\n\x08\x61gent_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12.\n\x0c\x63\x61pabilities\x18\x02 \x03(\tB\x18\xe2\x41\x01\x02\xbaH\x11\x92\x01\x0e\x08\x01\x10\x80\x02\x18\x01\"\x05r\x03\x18\x80\x01\x12\x1c\n\tmax_tasks\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x35\n\x04wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\xbaH\t\xaa\x01\x06\"\x02\x08<2\x00\x12\x1a\n\x08\x62uild_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"v\n\x12\x43laimTasksResponse\x12-\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x18.mesh.task.v1.Assignment\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"l\n\x12ReportTasksRequest\x12\x1e\n\x08\x61gent_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x36\n\x07reports\x18\x02 \x03(\x0b\x32\x14.mesh.task.v1.ReportB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\">\n\x13ReportTasksResponse\x12\'\n\x08receipts\x18\x01 \x03(\x0b\x32\x15.mesh.task.v1.Receipt\"k\n\x12RenewLeasesRequest\x12\x1e\n\x08\x61gent_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x07holding\x18\x02 \x03(\x0b\x32\x13.mesh.task.v1.LeaseB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"\x9a\x01\n\x13RenewLeasesResponse\x12!\n\x04lost\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.Lease\x12-\n\x10\x63\x61ncel_requested\x18\x02 \x03(\x0b\x32\x13.mesh.task.v1.Lease\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration2\x90\x04\n\x0f\x44ispatchService\x12\x61\n\x08\x44ispatch\x12\x1d.mesh.task.v1.DispatchRequest\x1a\x1e.mesh.task.v1.DispatchResponse\"\x12\xca\xda\x18\x0e\n\x0ctask:execute(\x01\x30\x01\x12\x84\x01\n\nClaimTasks\x12\x1f.mesh.task.v1.ClaimTasksRequest\x1a .mesh.task.v1.ClaimTasksResponse\"3\xca\xda\x18\x0e\n\x0ctask:execute\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/dispatch:claim:\x01*\x12\x88\x01\n\x0bReportTasks\x12 .mesh.task.v1.ReportTasksRequest\x1a!.mesh.task.v1.ReportTasksResponse\"4\xca\xda\x18\x0e\n\x0ctask:execute\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/dispatch:report:\x01*\x12\x87\x01\n\x0bRenewLeases\x12 .mesh.task.v1.RenewLeasesRequest\x1a!.mesh.task.v1.RenewLeasesResponse\"3\xca\xda\x18\x0e\n\x0ctask:execute\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/dispatch:renew:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,6 +56,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO'].fields_by_name['holding']._serialized_options = b'\272H\006\222\001\003\020\320\017'
   _globals['_HELLO'].fields_by_name['sdk']._loaded_options = None
   _globals['_HELLO'].fields_by_name['sdk']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_HELLO'].fields_by_name['build_id']._loaded_options = None
+  _globals['_HELLO'].fields_by_name['build_id']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_HELLO'].fields_by_name['process_id']._loaded_options = None
+  _globals['_HELLO'].fields_by_name['process_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_ASSIGNMENT_DEPENDENCYRESULTSENTRY']._loaded_options = None
+  _globals['_ASSIGNMENT_DEPENDENCYRESULTSENTRY']._serialized_options = b'8\001'
   _globals['_REPORTS'].fields_by_name['reports']._loaded_options = None
   _globals['_REPORTS'].fields_by_name['reports']._serialized_options = b'\342A\001\002\272H\010\222\001\005\010\001\020\350\007'
   _globals['_REPORT'].oneofs_by_name['report']._loaded_options = None
@@ -61,46 +70,102 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORT'].fields_by_name['lease']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_FAILURE'].fields_by_name['error']._loaded_options = None
   _globals['_FAILURE'].fields_by_name['error']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_FAILURE'].fields_by_name['retry_after']._loaded_options = None
+  _globals['_FAILURE'].fields_by_name['retry_after']._serialized_options = b'\272H\013\252\001\010\"\004\010\200\243\0052\000'
+  _globals['_FAILURE'].fields_by_name['pause_key']._loaded_options = None
+  _globals['_FAILURE'].fields_by_name['pause_key']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_HEARTBEAT'].fields_by_name['holding']._loaded_options = None
   _globals['_HEARTBEAT'].fields_by_name['holding']._serialized_options = b'\272H\006\222\001\003\020\320\017'
+  _globals['_CREDITS'].fields_by_name['slots']._loaded_options = None
+  _globals['_CREDITS'].fields_by_name['slots']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['agent_id']._loaded_options = None
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['agent_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['capabilities']._loaded_options = None
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['capabilities']._serialized_options = b'\342A\001\002\272H\021\222\001\016\010\001\020\200\002\030\001\"\005r\003\030\200\001'
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['max_tasks']._loaded_options = None
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['max_tasks']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['wait']._loaded_options = None
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['wait']._serialized_options = b'\272H\t\252\001\006\"\002\010<2\000'
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['build_id']._loaded_options = None
+  _globals['_CLAIMTASKSREQUEST'].fields_by_name['build_id']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_REPORTTASKSREQUEST'].fields_by_name['agent_id']._loaded_options = None
+  _globals['_REPORTTASKSREQUEST'].fields_by_name['agent_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_REPORTTASKSREQUEST'].fields_by_name['reports']._loaded_options = None
+  _globals['_REPORTTASKSREQUEST'].fields_by_name['reports']._serialized_options = b'\342A\001\002\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_RENEWLEASESREQUEST'].fields_by_name['agent_id']._loaded_options = None
+  _globals['_RENEWLEASESREQUEST'].fields_by_name['agent_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_RENEWLEASESREQUEST'].fields_by_name['holding']._loaded_options = None
+  _globals['_RENEWLEASESREQUEST'].fields_by_name['holding']._serialized_options = b'\342A\001\002\272H\010\222\001\005\010\001\020\350\007'
   _globals['_DISPATCHSERVICE'].methods_by_name['Dispatch']._loaded_options = None
   _globals['_DISPATCHSERVICE'].methods_by_name['Dispatch']._serialized_options = b'\312\332\030\016\n\014task:execute'
-  _globals['_DISPATCHREQUEST']._serialized_start=233
-  _globals['_DISPATCHREQUEST']._serialized_end=436
-  _globals['_DISPATCHRESPONSE']._serialized_start=439
-  _globals['_DISPATCHRESPONSE']._serialized_end=696
-  _globals['_LEASE']._serialized_start=698
-  _globals['_LEASE']._serialized_end=764
-  _globals['_HELLO']._serialized_start=767
-  _globals['_HELLO']._serialized_end=957
-  _globals['_WELCOME']._serialized_start=960
-  _globals['_WELCOME']._serialized_end=1110
-  _globals['_ASSIGNMENTS']._serialized_start=1112
-  _globals['_ASSIGNMENTS']._serialized_end=1172
-  _globals['_ASSIGNMENT']._serialized_start=1174
-  _globals['_ASSIGNMENT']._serialized_end=1256
-  _globals['_REPORTS']._serialized_start=1258
-  _globals['_REPORTS']._serialized_end=1323
-  _globals['_REPORT']._serialized_start=1326
-  _globals['_REPORT']._serialized_end=1579
-  _globals['_COMPLETION']._serialized_start=1581
-  _globals['_COMPLETION']._serialized_end=1633
-  _globals['_FAILURE']._serialized_start=1635
-  _globals['_FAILURE']._serialized_end=1715
-  _globals['_RELEASE']._serialized_start=1717
-  _globals['_RELEASE']._serialized_end=1726
-  _globals['_RECEIPTS']._serialized_start=1728
-  _globals['_RECEIPTS']._serialized_end=1779
-  _globals['_RECEIPT']._serialized_start=1781
-  _globals['_RECEIPT']._serialized_end=1860
-  _globals['_HEARTBEAT']._serialized_start=1862
-  _globals['_HEARTBEAT']._serialized_end=1922
-  _globals['_CANCELLATIONS']._serialized_start=1924
-  _globals['_CANCELLATIONS']._serialized_end=1976
-  _globals['_LEAVING']._serialized_start=1978
-  _globals['_LEAVING']._serialized_end=1987
-  _globals['_DRAIN']._serialized_start=1989
-  _globals['_DRAIN']._serialized_end=1996
-  _globals['_DISPATCHSERVICE']._serialized_start=1998
-  _globals['_DISPATCHSERVICE']._serialized_end=2114
+  _globals['_DISPATCHSERVICE'].methods_by_name['ClaimTasks']._loaded_options = None
+  _globals['_DISPATCHSERVICE'].methods_by_name['ClaimTasks']._serialized_options = b'\312\332\030\016\n\014task:execute\202\323\344\223\002\033\"\026/api/v1/dispatch:claim:\001*'
+  _globals['_DISPATCHSERVICE'].methods_by_name['ReportTasks']._loaded_options = None
+  _globals['_DISPATCHSERVICE'].methods_by_name['ReportTasks']._serialized_options = b'\312\332\030\016\n\014task:execute\202\323\344\223\002\034\"\027/api/v1/dispatch:report:\001*'
+  _globals['_DISPATCHSERVICE'].methods_by_name['RenewLeases']._loaded_options = None
+  _globals['_DISPATCHSERVICE'].methods_by_name['RenewLeases']._serialized_options = b'\312\332\030\016\n\014task:execute\202\323\344\223\002\033\"\026/api/v1/dispatch:renew:\001*'
+  _globals['_DISPATCHREQUEST']._serialized_start=323
+  _globals['_DISPATCHREQUEST']._serialized_end=568
+  _globals['_DISPATCHRESPONSE']._serialized_start=571
+  _globals['_DISPATCHRESPONSE']._serialized_end=923
+  _globals['_LEASE']._serialized_start=925
+  _globals['_LEASE']._serialized_end=991
+  _globals['_HELLO']._serialized_start=994
+  _globals['_HELLO']._serialized_end=1245
+  _globals['_WELCOME']._serialized_start=1248
+  _globals['_WELCOME']._serialized_end=1398
+  _globals['_ASSIGNMENTS']._serialized_start=1400
+  _globals['_ASSIGNMENTS']._serialized_end=1460
+  _globals['_ASSIGNMENT']._serialized_start=1463
+  _globals['_ASSIGNMENT']._serialized_end=1788
+  _globals['_ASSIGNMENT_DEPENDENCYRESULTSENTRY']._serialized_start=1708
+  _globals['_ASSIGNMENT_DEPENDENCYRESULTSENTRY']._serialized_end=1788
+  _globals['_REPORTS']._serialized_start=1790
+  _globals['_REPORTS']._serialized_end=1855
+  _globals['_REPORT']._serialized_start=1858
+  _globals['_REPORT']._serialized_end=2290
+  _globals['_COMPLETION']._serialized_start=2293
+  _globals['_COMPLETION']._serialized_end=2421
+  _globals['_TASKHEARTBEAT']._serialized_start=2423
+  _globals['_TASKHEARTBEAT']._serialized_end=2518
+  _globals['_STOPPED']._serialized_start=2520
+  _globals['_STOPPED']._serialized_end=2529
+  _globals['_FAILURE']._serialized_start=2532
+  _globals['_FAILURE']._serialized_end=2741
+  _globals['_RELEASE']._serialized_start=2743
+  _globals['_RELEASE']._serialized_end=2752
+  _globals['_RECEIPTS']._serialized_start=2754
+  _globals['_RECEIPTS']._serialized_end=2805
+  _globals['_RECEIPT']._serialized_start=2807
+  _globals['_RECEIPT']._serialized_end=2886
+  _globals['_HEARTBEAT']._serialized_start=2888
+  _globals['_HEARTBEAT']._serialized_end=2948
+  _globals['_CANCELLATIONS']._serialized_start=2950
+  _globals['_CANCELLATIONS']._serialized_end=3002
+  _globals['_LEAVING']._serialized_start=3004
+  _globals['_LEAVING']._serialized_end=3013
+  _globals['_DRAIN']._serialized_start=3016
+  _globals['_DRAIN']._serialized_end=3182
+  _globals['_DRAIN_CAUSE']._serialized_start=3067
+  _globals['_DRAIN_CAUSE']._serialized_end=3182
+  _globals['_PULSE']._serialized_start=3184
+  _globals['_PULSE']._serialized_end=3191
+  _globals['_CREDITS']._serialized_start=3193
+  _globals['_CREDITS']._serialized_end=3229
+  _globals['_CANCELREQUESTS']._serialized_start=3231
+  _globals['_CANCELREQUESTS']._serialized_end=3326
+  _globals['_CLAIMTASKSREQUEST']._serialized_start=3329
+  _globals['_CLAIMTASKSREQUEST']._serialized_end=3541
+  _globals['_CLAIMTASKSRESPONSE']._serialized_start=3543
+  _globals['_CLAIMTASKSRESPONSE']._serialized_end=3661
+  _globals['_REPORTTASKSREQUEST']._serialized_start=3663
+  _globals['_REPORTTASKSREQUEST']._serialized_end=3771
+  _globals['_REPORTTASKSRESPONSE']._serialized_start=3773
+  _globals['_REPORTTASKSRESPONSE']._serialized_end=3835
+  _globals['_RENEWLEASESREQUEST']._serialized_start=3837
+  _globals['_RENEWLEASESREQUEST']._serialized_end=3944
+  _globals['_RENEWLEASESRESPONSE']._serialized_start=3947
+  _globals['_RENEWLEASESRESPONSE']._serialized_end=4101
+  _globals['_DISPATCHSERVICE']._serialized_start=4104
+  _globals['_DISPATCHSERVICE']._serialized_end=4632
 # @@protoc_insertion_point(module_scope)

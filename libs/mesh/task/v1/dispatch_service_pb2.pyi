@@ -9,7 +9,10 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from mesh.task.v1 import payload_pb2 as _payload_pb2
 from mesh.task.v1 import task_pb2 as _task_pb2
+from mesh.task.v1 import task_policy_pb2 as _task_policy_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -31,6 +34,7 @@ class DispatchRequest(_message.Message):
     REPORTS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """Opens the stream; first, and only first."""
@@ -47,6 +51,10 @@ class DispatchRequest(_message.Message):
     def leaving(self) -> Global___Leaving:
         """The agent finishes what it has and wants no more."""
 
+    @_builtins.property
+    def credits(self) -> Global___Credits:
+        """The agent wants more or fewer tasks at a time from now on."""
+
     def __init__(
         self,
         *,
@@ -54,12 +62,13 @@ class DispatchRequest(_message.Message):
         reports: Global___Reports | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         leaving: Global___Leaving | None = ...,
+        credits: Global___Credits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "leaving", b"leaving", "message", b"message", "reports", b"reports"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credits", b"credits", "heartbeat", b"heartbeat", "hello", b"hello", "leaving", b"leaving", "message", b"message", "reports", b"reports"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "leaving", b"leaving", "message", b"message", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credits", b"credits", "heartbeat", b"heartbeat", "hello", b"hello", "leaving", b"leaving", "message", b"message", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "reports", "heartbeat", "leaving"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "reports", "heartbeat", "leaving", "credits"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -76,6 +85,8 @@ class DispatchResponse(_message.Message):
     RECEIPTS_FIELD_NUMBER: _builtins.int
     CANCELLATIONS_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    PULSE_FIELD_NUMBER: _builtins.int
+    CANCEL_REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """Answers the hello."""
@@ -96,6 +107,14 @@ class DispatchResponse(_message.Message):
     def drain(self) -> Global___Drain:
         """There will be no more assignments on this stream."""
 
+    @_builtins.property
+    def pulse(self) -> Global___Pulse:
+        """Answers a heartbeat."""
+
+    @_builtins.property
+    def cancel_requests(self) -> Global___CancelRequests:
+        """Tasks whose cancellation was asked for."""
+
     def __init__(
         self,
         *,
@@ -104,12 +123,14 @@ class DispatchResponse(_message.Message):
         receipts: Global___Receipts | None = ...,
         cancellations: Global___Cancellations | None = ...,
         drain: Global___Drain | None = ...,
+        pulse: Global___Pulse | None = ...,
+        cancel_requests: Global___CancelRequests | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "cancellations", b"cancellations", "drain", b"drain", "message", b"message", "receipts", b"receipts", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "cancel_requests", b"cancel_requests", "cancellations", b"cancellations", "drain", b"drain", "message", b"message", "pulse", b"pulse", "receipts", b"receipts", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "cancellations", b"cancellations", "drain", b"drain", "message", b"message", "receipts", b"receipts", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "cancel_requests", b"cancel_requests", "cancellations", b"cancellations", "drain", b"drain", "message", b"message", "pulse", b"pulse", "receipts", b"receipts", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "receipts", "cancellations", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignments", "receipts", "cancellations", "drain", "pulse", "cancel_requests"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -152,12 +173,20 @@ class Hello(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     HOLDING_FIELD_NUMBER: _builtins.int
     SDK_FIELD_NUMBER: _builtins.int
+    BUILD_ID_FIELD_NUMBER: _builtins.int
+    PROCESS_ID_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """Id of the agent, as the registry gave it."""
     slots: _builtins.int
     """Most tasks that this process works on at a time, 1 to 1000."""
     sdk: _builtins.str
     """Name and version of the SDK, for example `agentmesh-python/0.1.0`; at most 128 characters."""
+    build_id: _builtins.str
+    """Build of the agent's own code, for build routing; at most 128 characters."""
+    process_id: _builtins.str
+    """Id of the process, the same on each of its streams: a new stream of a process ends its old one.
+    Empty for a process that opens one stream only.
+    """
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What this process can do; a subset of what the agent registered; 1 to 256."""
@@ -174,10 +203,12 @@ class Hello(_message.Message):
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
         holding: _abc.Iterable[Global___Lease] | None = ...,
         sdk: _builtins.str = ...,
+        build_id: _builtins.str = ...,
+        process_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "capabilities", b"capabilities", "holding", b"holding", "sdk", b"sdk", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "build_id", b"build_id", "capabilities", b"capabilities", "holding", b"holding", "process_id", b"process_id", "sdk", b"sdk", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -249,8 +280,32 @@ class Assignment(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class DependencyResultsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _struct_pb2.Value: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _struct_pb2.Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LEASE_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    DEPENDENCY_RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The lease to name in reports."""
@@ -259,15 +314,30 @@ class Assignment(_message.Message):
     def task(self) -> _task_pb2.Task:
         """The task, with its input."""
 
+    @_builtins.property
+    def checkpoint(self) -> _struct_pb2.Value:
+        """What the handler of an earlier attempt last gave with a heartbeat."""
+
+    @_builtins.property
+    def answer(self) -> _struct_pb2.Value:
+        """The answer that a paused task got."""
+
+    @_builtins.property
+    def dependency_results(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Value]:
+        """What the tasks that it depends on returned, by their ids; of those that succeeded."""
+
     def __init__(
         self,
         *,
         lease: Global___Lease | None = ...,
         task: _task_pb2.Task | None = ...,
+        checkpoint: _struct_pb2.Value | None = ...,
+        answer: _struct_pb2.Value | None = ...,
+        dependency_results: _abc.Mapping[_builtins.str, _struct_pb2.Value] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "checkpoint", b"checkpoint", "lease", b"lease", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "checkpoint", b"checkpoint", "dependency_results", b"dependency_results", "lease", b"lease", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -308,6 +378,10 @@ class Report(_message.Message):
     COMPLETION_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The lease under which the agent works."""
@@ -328,6 +402,22 @@ class Report(_message.Message):
     def release(self) -> Global___Release:
         """The agent gives the task back unfinished; the attempt does not count."""
 
+    @_builtins.property
+    def output(self) -> _task_pb2.OutputChunk:
+        """A piece of output."""
+
+    @_builtins.property
+    def heartbeat(self) -> Global___TaskHeartbeat:
+        """A sign of life of the handler."""
+
+    @_builtins.property
+    def pause(self) -> _task_pb2.TaskPause:
+        """The task waits for an answer; the agent hands it back."""
+
+    @_builtins.property
+    def stopped(self) -> Global___Stopped:
+        """The agent has stopped the task, as was asked."""
+
     def __init__(
         self,
         *,
@@ -336,12 +426,16 @@ class Report(_message.Message):
         completion: Global___Completion | None = ...,
         failure: Global___Failure | None = ...,
         release: Global___Release | None = ...,
+        output: _task_pb2.OutputChunk | None = ...,
+        heartbeat: Global___TaskHeartbeat | None = ...,
+        pause: _task_pb2.TaskPause | None = ...,
+        stopped: Global___Stopped | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completion", b"completion", "failure", b"failure", "lease", b"lease", "progress", b"progress", "release", b"release", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completion", b"completion", "failure", b"failure", "heartbeat", b"heartbeat", "lease", b"lease", "output", b"output", "pause", b"pause", "progress", b"progress", "release", b"release", "report", b"report", "stopped", b"stopped"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion", b"completion", "failure", b"failure", "lease", b"lease", "progress", b"progress", "release", b"release", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion", b"completion", "failure", b"failure", "heartbeat", b"heartbeat", "lease", b"lease", "output", b"output", "pause", b"pause", "progress", b"progress", "release", b"release", "report", b"report", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["progress", "completion", "failure", "release"]  # noqa: Y015
+    _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["progress", "completion", "failure", "release", "output", "heartbeat", "pause", "stopped"]  # noqa: Y015
     _WhichOneofArgType_report: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_report) -> _WhichOneofReturnType_report | None: ...
 
@@ -354,22 +448,81 @@ class Completion(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULT_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def result(self) -> _struct_pb2.Value:
         """What the task returns."""
+
+    @_builtins.property
+    def payload(self) -> _payload_pb2.Payload:
+        """What it returns, if that is not a JSON value or too large to be carried along."""
+
+    @_builtins.property
+    def usage(self) -> _task_policy_pb2.Usage:
+        """What the attempt used beyond what it has reported."""
 
     def __init__(
         self,
         *,
         result: _struct_pb2.Value | None = ...,
+        payload: _payload_pb2.Payload | None = ...,
+        usage: _task_policy_pb2.Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload", "result", b"result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload", "result", b"result", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Completion: _TypeAlias = Completion  # noqa: Y015
+
+@_typing.final
+class TaskHeartbeat(_message.Message):
+    """A sign of life of a handler."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def checkpoint(self) -> _struct_pb2.Value:
+        """How far it has come, in a form that the handler of the next attempt understands."""
+
+    @_builtins.property
+    def usage(self) -> _task_policy_pb2.Usage:
+        """What the attempt used beyond what it has reported."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint: _struct_pb2.Value | None = ...,
+        usage: _task_policy_pb2.Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskHeartbeat: _TypeAlias = TaskHeartbeat  # noqa: Y015
+
+@_typing.final
+class Stopped(_message.Message):
+    """A task was stopped, as was asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stopped: _TypeAlias = Stopped  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):
@@ -379,21 +532,39 @@ class Failure(_message.Message):
 
     ERROR_FIELD_NUMBER: _builtins.int
     RETRYABLE_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_FIELD_NUMBER: _builtins.int
+    PAUSE_KEY_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     retryable: _builtins.bool
     """True when another attempt may succeed."""
+    pause_key: _builtins.str
+    """Key of a rate limit or concurrency limit of the task that is to pause for `retry_after`: no
+    task of the key starts meanwhile. At most 128 characters; empty for none.
+    """
     @_builtins.property
     def error(self) -> _task_pb2.TaskError:
         """Why."""
+
+    @_builtins.property
+    def retry_after(self) -> _duration_pb2.Duration:
+        """How long to wait before another attempt, as the cause of the failure asked for; at most a day."""
+
+    @_builtins.property
+    def usage(self) -> _task_policy_pb2.Usage:
+        """What the attempt used beyond what it has reported."""
 
     def __init__(
         self,
         *,
         error: _task_pb2.TaskError | None = ...,
         retryable: _builtins.bool = ...,
+        retry_after: _duration_pb2.Duration | None = ...,
+        pause_key: _builtins.str = ...,
+        usage: _task_policy_pb2.Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "retry_after", b"retry_after", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "retryable", b"retryable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "pause_key", b"pause_key", "retry_after", b"retry_after", "retryable", b"retryable", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -542,8 +713,61 @@ Global___Leaving: _TypeAlias = Leaving  # noqa: Y015
 @_typing.final
 class Drain(_message.Message):
     """There will be no more assignments on this stream. Unless the agent is leaving,
-    the server goes: connect anew; running tasks may go on.
+    connect anew; running tasks go on, their leases named in the new hello.
     """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Cause:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Drain._Cause.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CAUSE_UNSPECIFIED: Drain._Cause.ValueType  # 0
+        """Same as SERVER_GOING."""
+        CAUSE_SERVER_GOING: Drain._Cause.ValueType  # 1
+        """The server goes."""
+        CAUSE_STREAM_AGE: Drain._Cause.ValueType  # 2
+        """The stream is as old as streams may get."""
+        CAUSE_LEAVING: Drain._Cause.ValueType  # 3
+        """The agent is leaving."""
+        CAUSE_REPLACED: Drain._Cause.ValueType  # 4
+        """The process has opened another stream."""
+
+    class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
+        """Why."""
+
+    CAUSE_UNSPECIFIED: Drain.Cause.ValueType  # 0
+    """Same as SERVER_GOING."""
+    CAUSE_SERVER_GOING: Drain.Cause.ValueType  # 1
+    """The server goes."""
+    CAUSE_STREAM_AGE: Drain.Cause.ValueType  # 2
+    """The stream is as old as streams may get."""
+    CAUSE_LEAVING: Drain.Cause.ValueType  # 3
+    """The agent is leaving."""
+    CAUSE_REPLACED: Drain.Cause.ValueType  # 4
+    """The process has opened another stream."""
+
+    CAUSE_FIELD_NUMBER: _builtins.int
+    cause: Global___Drain.Cause.ValueType
+    """Why."""
+    def __init__(
+        self,
+        *,
+        cause: Global___Drain.Cause.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drain: _TypeAlias = Drain  # noqa: Y015
+
+@_typing.final
+class Pulse(_message.Message):
+    """Answers a heartbeat. An agent that has heard nothing for three intervals connects anew."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -556,4 +780,246 @@ class Drain(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Drain: _TypeAlias = Drain  # noqa: Y015
+Global___Pulse: _TypeAlias = Pulse  # noqa: Y015
+
+@_typing.final
+class Credits(_message.Message):
+    """The agent wants more or fewer tasks at a time from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLOTS_FIELD_NUMBER: _builtins.int
+    slots: _builtins.int
+    """Most tasks at a time, 0 to 1000."""
+    def __init__(
+        self,
+        *,
+        slots: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Credits: _TypeAlias = Credits  # noqa: Y015
+
+@_typing.final
+class CancelRequests(_message.Message):
+    """Tasks whose cancellation was asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASES_FIELD_NUMBER: _builtins.int
+    GRACE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease]:
+        """Leases of the tasks: stop them in order, and report them as stopped. What is not reported when
+        the grace is over is lost.
+        """
+
+    @_builtins.property
+    def grace(self) -> _duration_pb2.Duration:
+        """The time there is."""
+
+    def __init__(
+        self,
+        *,
+        leases: _abc.Iterable[Global___Lease] | None = ...,
+        grace: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grace", b"grace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grace", b"grace", "leases", b"leases"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRequests: _TypeAlias = CancelRequests  # noqa: Y015
+
+@_typing.final
+class ClaimTasksRequest(_message.Message):
+    """Request of ClaimTasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    MAX_TASKS_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    BUILD_ID_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    """Id of the agent, as the registry gave it."""
+    max_tasks: _builtins.int
+    """Most tasks to take, 0 to 100; 0 means 1."""
+    build_id: _builtins.str
+    """Build of the agent's own code, for build routing; at most 128 characters."""
+    @_builtins.property
+    def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the agent can do; a subset of what it registered; 1 to 256."""
+
+    @_builtins.property
+    def wait(self) -> _duration_pb2.Duration:
+        """How long to wait for a task, to a minute; unset means not at all."""
+
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+        capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        max_tasks: _builtins.int = ...,
+        wait: _duration_pb2.Duration | None = ...,
+        build_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "build_id", b"build_id", "capabilities", b"capabilities", "max_tasks", b"max_tasks", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimTasksRequest: _TypeAlias = ClaimTasksRequest  # noqa: Y015
+
+@_typing.final
+class ClaimTasksResponse(_message.Message):
+    """Response of ClaimTasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def assignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]:
+        """The tasks, each leased to the agent."""
+
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long a lease lasts."""
+
+    def __init__(
+        self,
+        *,
+        assignments: _abc.Iterable[Global___Assignment] | None = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "lease_duration", b"lease_duration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimTasksResponse: _TypeAlias = ClaimTasksResponse  # noqa: Y015
+
+@_typing.final
+class ReportTasksRequest(_message.Message):
+    """Request of ReportTasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    REPORTS_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    """Id of the agent."""
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]:
+        """The reports, in the order they happened; 1 to 1000."""
+
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+        reports: _abc.Iterable[Global___Report] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTasksRequest: _TypeAlias = ReportTasksRequest  # noqa: Y015
+
+@_typing.final
+class ReportTasksResponse(_message.Message):
+    """Response of ReportTasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]:
+        """One receipt for each report, in the reports' order."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___Receipt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTasksResponse: _TypeAlias = ReportTasksResponse  # noqa: Y015
+
+@_typing.final
+class RenewLeasesRequest(_message.Message):
+    """Request of RenewLeases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    HOLDING_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    """Id of the agent."""
+    @_builtins.property
+    def holding(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease]:
+        """The leases to renew; 1 to 1000."""
+
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+        holding: _abc.Iterable[Global___Lease] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "holding", b"holding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewLeasesRequest: _TypeAlias = RenewLeasesRequest  # noqa: Y015
+
+@_typing.final
+class RenewLeasesResponse(_message.Message):
+    """Response of RenewLeases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOST_FIELD_NUMBER: _builtins.int
+    CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lost(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease]:
+        """Leases that are lost: stop these tasks."""
+
+    @_builtins.property
+    def cancel_requested(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease]:
+        """Leases of tasks whose cancellation was asked for: stop them and report them as stopped."""
+
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long the others last from now."""
+
+    def __init__(
+        self,
+        *,
+        lost: _abc.Iterable[Global___Lease] | None = ...,
+        cancel_requested: _abc.Iterable[Global___Lease] | None = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "lease_duration", b"lease_duration", "lost", b"lost"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewLeasesResponse: _TypeAlias = RenewLeasesResponse  # noqa: Y015

@@ -40,6 +40,21 @@ class DispatchServiceStub:
                 request_serializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.DispatchRequest.SerializeToString,
                 response_deserializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.DispatchResponse.FromString,
                 _registered_method=True)
+        self.ClaimTasks = channel.unary_unary(
+                '/mesh.task.v1.DispatchService/ClaimTasks',
+                request_serializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ClaimTasksRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ClaimTasksResponse.FromString,
+                _registered_method=True)
+        self.ReportTasks = channel.unary_unary(
+                '/mesh.task.v1.DispatchService/ReportTasks',
+                request_serializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ReportTasksRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ReportTasksResponse.FromString,
+                _registered_method=True)
+        self.RenewLeases = channel.unary_unary(
+                '/mesh.task.v1.DispatchService/RenewLeases',
+                request_serializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.RenewLeasesRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.RenewLeasesResponse.FromString,
+                _registered_method=True)
 
 
 class DispatchServiceServicer:
@@ -58,6 +73,29 @@ class DispatchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ClaimTasks(self, request, context):
+        """Takes tasks for an agent that can't hold a stream: answers as soon as there is one, and with
+        none once `wait` has passed. The leases are kept by RenewLeases.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportTasks(self, request, context):
+        """Says what became of tasks that were claimed; each report is answered by a receipt, in order.
+        A report that got no answer may be sent again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewLeases(self, request, context):
+        """Renews leases of tasks that were claimed, and tells which are lost or to be cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DispatchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -65,6 +103,21 @@ def add_DispatchServiceServicer_to_server(servicer, server):
                     servicer.Dispatch,
                     request_deserializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.DispatchRequest.FromString,
                     response_serializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.DispatchResponse.SerializeToString,
+            ),
+            'ClaimTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClaimTasks,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ClaimTasksRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ClaimTasksResponse.SerializeToString,
+            ),
+            'ReportTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportTasks,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ReportTasksRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ReportTasksResponse.SerializeToString,
+            ),
+            'RenewLeases': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewLeases,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.RenewLeasesRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_dispatch__service__pb2.RenewLeasesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +148,87 @@ class DispatchService:
             '/mesh.task.v1.DispatchService/Dispatch',
             mesh_dot_task_dot_v1_dot_dispatch__service__pb2.DispatchRequest.SerializeToString,
             mesh_dot_task_dot_v1_dot_dispatch__service__pb2.DispatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClaimTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.DispatchService/ClaimTasks',
+            mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ClaimTasksRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ClaimTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.DispatchService/ReportTasks',
+            mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ReportTasksRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_dispatch__service__pb2.ReportTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewLeases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.DispatchService/RenewLeases',
+            mesh_dot_task_dot_v1_dot_dispatch__service__pb2.RenewLeasesRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_dispatch__service__pb2.RenewLeasesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,6 +24,16 @@ class DispatchServiceStub:
     database's clock; every report names task and epoch, and one whose lease
     has gone to somebody else is refused.
     """
+    ClaimTasks: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ClaimTasksRequest, _dispatch_service_pb2.ClaimTasksResponse]
+    """Takes tasks for an agent that can't hold a stream: answers as soon as there is one, and with
+    none once `wait` has passed. The leases are kept by RenewLeases.
+    """
+    ReportTasks: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ReportTasksRequest, _dispatch_service_pb2.ReportTasksResponse]
+    """Says what became of tasks that were claimed; each report is answered by a receipt, in order.
+    A report that got no answer may be sent again.
+    """
+    RenewLeases: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.RenewLeasesRequest, _dispatch_service_pb2.RenewLeasesResponse]
+    """Renews leases of tasks that were claimed, and tells which are lost or to be cancelled."""
 
 class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Hands tasks to agents."""
@@ -41,5 +51,33 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         database's clock; every report names task and epoch, and one whose lease
         has gone to somebody else is refused.
         """
+
+    @_abc_1.abstractmethod
+    def ClaimTasks(
+        self,
+        request: _dispatch_service_pb2.ClaimTasksRequest,
+        context: _aio.ServicerContext[_dispatch_service_pb2.ClaimTasksRequest, _abc.Awaitable[_dispatch_service_pb2.ClaimTasksResponse]],
+    ) -> _abc.Awaitable[_dispatch_service_pb2.ClaimTasksResponse]:
+        """Takes tasks for an agent that can't hold a stream: answers as soon as there is one, and with
+        none once `wait` has passed. The leases are kept by RenewLeases.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportTasks(
+        self,
+        request: _dispatch_service_pb2.ReportTasksRequest,
+        context: _aio.ServicerContext[_dispatch_service_pb2.ReportTasksRequest, _abc.Awaitable[_dispatch_service_pb2.ReportTasksResponse]],
+    ) -> _abc.Awaitable[_dispatch_service_pb2.ReportTasksResponse]:
+        """Says what became of tasks that were claimed; each report is answered by a receipt, in order.
+        A report that got no answer may be sent again.
+        """
+
+    @_abc_1.abstractmethod
+    def RenewLeases(
+        self,
+        request: _dispatch_service_pb2.RenewLeasesRequest,
+        context: _aio.ServicerContext[_dispatch_service_pb2.RenewLeasesRequest, _abc.Awaitable[_dispatch_service_pb2.RenewLeasesResponse]],
+    ) -> _abc.Awaitable[_dispatch_service_pb2.RenewLeasesResponse]:
+        """Renews leases of tasks that were claimed, and tells which are lost or to be cancelled."""
 
 def add_DispatchServiceServicer_to_server(servicer: DispatchServiceServicer, server: _aio.Server) -> None: ...

@@ -24,17 +24,24 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from mesh.task.v1 import payload_pb2 as mesh_dot_task_dot_v1_dot_payload__pb2
+from mesh.task.v1 import task_policy_pb2 as mesh_dot_task_dot_v1_dot_task__policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mesh/task/v1/task.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\">\n\tTaskError\x12\x16\n\x04type\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x19\n\x07message\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\"T\n\x0cTaskProgress\x12)\n\x08\x66raction\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x19\n\x07message\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"\xe2\x05\n\x04Task\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x44\n\ncapability\x18\x02 \x01(\tB0\xe2\x41\x01\x02\xbaH)r\'\x18\x80\x01\x32\"^[a-z][a-z0-9_-]*(\\.[a-z0-9_-]+)*$\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1b\n\x08priority\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\t(\x00\x12H\n\x06labels\x18\x05 \x03(\x0b\x32\x1e.mesh.task.v1.Task.LabelsEntryB\x18\xbaH\x15\x9a\x01\x12\x10@\"\x07r\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x01\x12\x1f\n\x0cmax_attempts\x18\x06 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12,\n\x05state\x18\x07 \x01(\x0e\x32\x17.mesh.task.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x61gent_id\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x08progress\x18\n \x01(\x0b\x32\x1a.mesh.task.v1.TaskProgressB\x04\xe2\x41\x01\x03\x12,\n\x06result\x18\x0b \x01(\x0b\x32\x16.google.protobuf.ValueB\x04\xe2\x41\x01\x03\x12,\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x17.mesh.task.v1.TaskErrorB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63reator\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcc\x02\n\tTaskEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.mesh.task.v1.TaskEvent.Type\x12 \n\x04task\x18\x03 \x01(\x0b\x32\x12.mesh.task.v1.Task\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb4\x01\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cTYPE_CREATED\x10\x01\x12\x10\n\x0cTYPE_STARTED\x10\x02\x12\x13\n\x0fTYPE_PROGRESSED\x10\x03\x12\x11\n\rTYPE_RETRYING\x10\x04\x12\x12\n\x0eTYPE_SUCCEEDED\x10\x05\x12\x0f\n\x0bTYPE_FAILED\x10\x06\x12\x12\n\x0eTYPE_CANCELLED\x10\x07\x12\x11\n\rTYPE_RELEASED\x10\x08*\xa1\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TASK_STATE_QUEUED\x10\x01\x12\x16\n\x12TASK_STATE_RUNNING\x10\x02\x12\x18\n\x14TASK_STATE_SUCCEEDED\x10\x03\x12\x15\n\x11TASK_STATE_FAILED\x10\x04\x12\x18\n\x14TASK_STATE_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mesh/task/v1/task.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amesh/task/v1/payload.proto\x1a\x1emesh/task/v1/task_policy.proto\"\xd9\x01\n\tTaskPause\x12\x36\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.mesh.task.v1.TaskPause.KindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x18\n\x06prompt\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\x12\'\n\x07\x64\x65tails\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\"Q\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13KIND_INPUT_REQUIRED\x10\x01\x12\x1a\n\x16KIND_APPROVAL_REQUIRED\x10\x02\">\n\tTaskError\x12\x16\n\x04type\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x19\n\x07message\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\"T\n\x0cTaskProgress\x12)\n\x08\x66raction\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x19\n\x07message\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"\xc9\x0e\n\x04Task\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x44\n\ncapability\x18\x02 \x01(\tB0\xe2\x41\x01\x02\xbaH)r\'\x18\x80\x01\x32\"^[a-z][a-z0-9_-]*(\\.[a-z0-9_-]+)*$\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1b\n\x08priority\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\t(\x00\x12H\n\x06labels\x18\x05 \x03(\x0b\x32\x1e.mesh.task.v1.Task.LabelsEntryB\x18\xbaH\x15\x9a\x01\x12\x10@\"\x07r\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x01\x12\x1f\n\x0cmax_attempts\x18\x06 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12,\n\x05state\x18\x07 \x01(\x0e\x32\x17.mesh.task.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x61gent_id\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x08progress\x18\n \x01(\x0b\x32\x1a.mesh.task.v1.TaskProgressB\x04\xe2\x41\x01\x03\x12,\n\x06result\x18\x0b \x01(\x0b\x32\x16.google.protobuf.ValueB\x04\xe2\x41\x01\x03\x12,\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x17.mesh.task.v1.TaskErrorB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63reator\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12,\n\rinput_payload\x18\x11 \x01(\x0b\x32\x15.mesh.task.v1.Payload\x12\x33\n\x0eresult_payload\x18\x12 \x01(\x0b\x32\x15.mesh.task.v1.PayloadB\x04\xe2\x41\x01\x03\x12t\n\nattributes\x18\x13 \x01(\x0b\x32\x17.google.protobuf.StructBG\xbaHD\xba\x01\x41\n\x0ftask.attributes\x12\x15\x61t most 32 attributes\x1a\x17size(this.fields) <= 32\x12\x31\n\rschedule_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x05\x64\x65lay\x18\x15 \x01(\x0b\x32\x19.google.protobuf.DurationB\x13\xe2\x41\x01\x04\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f\x32\x00\x12/\n\x0b\x65xpire_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0cretry_policy\x18\x17 \x01(\x0b\x32\x19.mesh.task.v1.RetryPolicy\x12*\n\tdeadlines\x18\x18 \x01(\x0b\x32\x17.mesh.task.v1.Deadlines\x12*\n\tplacement\x18\x19 \x01(\x0b\x32\x17.mesh.task.v1.Placement\x12(\n\x08\x66\x61irness\x18\x1a \x01(\x0b\x32\x16.mesh.task.v1.Fairness\x12\x44\n\x12\x63oncurrency_limits\x18\x1b \x03(\x0b\x32\x1e.mesh.task.v1.ConcurrencyLimitB\x08\xbaH\x05\x92\x01\x02\x10\x04\x12\x36\n\x0brate_limits\x18\x1c \x03(\x0b\x32\x17.mesh.task.v1.RateLimitB\x08\xbaH\x05\x92\x01\x02\x10\x04\x12\x1e\n\tparent_id\x18\x1d \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x07root_id\x18\x1e \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x64\x65pth\x18\x1f \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x30\n\x0c\x64\x65pendencies\x18  \x01(\x0b\x32\x1a.mesh.task.v1.Dependencies\x12$\n\x06\x62udget\x18! \x01(\x0b\x32\x14.mesh.task.v1.Budget\x12(\n\x05usage\x18\" \x01(\x0b\x32\x13.mesh.task.v1.UsageB\x04\xe2\x41\x01\x03\x12\x33\n\x0bwait_reason\x18# \x01(\x0e\x32\x18.mesh.task.v1.WaitReasonB\x04\xe2\x41\x01\x03\x12,\n\x05pause\x18$ \x01(\x0b\x32\x17.mesh.task.v1.TaskPauseB\x04\xe2\x41\x01\x03\x12\x17\n\treplay_of\x18% \x01(\tB\x04\xe2\x41\x01\x03\x12=\n\x13\x63\x61ncel_request_time\x18& \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\nagent_name\x18\' \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18( \x01(\tB\x07\xbaH\x04r\x02\x18@\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc4\x03\n\x07\x41ttempt\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x12\n\nagent_name\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07outcome\x18\x07 \x01(\x0e\x32\x1d.mesh.task.v1.Attempt.Outcome\x12&\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x17.mesh.task.v1.TaskError\x12,\n\x08progress\x18\t \x01(\x0b\x32\x1a.mesh.task.v1.TaskProgress\"\x8e\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x15\n\x11OUTCOME_CANCELLED\x10\x03\x12\x14\n\x10OUTCOME_RELEASED\x10\x04\x12\x12\n\x0eOUTCOME_PAUSED\x10\x05\"F\n\x0bOutputChunk\x12\x1e\n\x0c\x63ontent_type\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x17\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x10\"\xa0\x04\n\tTaskEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.mesh.task.v1.TaskEvent.Type\x12 \n\x04task\x18\x03 \x01(\x0b\x32\x12.mesh.task.v1.Task\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06output\x18\x05 \x01(\x0b\x32\x19.mesh.task.v1.OutputChunk\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x12\x0e\n\x06offset\x18\x07 \x01(\t\"\xbe\x02\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cTYPE_CREATED\x10\x01\x12\x10\n\x0cTYPE_STARTED\x10\x02\x12\x13\n\x0fTYPE_PROGRESSED\x10\x03\x12\x11\n\rTYPE_RETRYING\x10\x04\x12\x12\n\x0eTYPE_SUCCEEDED\x10\x05\x12\x0f\n\x0bTYPE_FAILED\x10\x06\x12\x12\n\x0eTYPE_CANCELLED\x10\x07\x12\x11\n\rTYPE_RELEASED\x10\x08\x12\x0f\n\x0bTYPE_QUEUED\x10\t\x12\x0f\n\x0bTYPE_PAUSED\x10\n\x12\x10\n\x0cTYPE_RESUMED\x10\x0b\x12\x19\n\x15TYPE_CANCEL_REQUESTED\x10\x0c\x12\x16\n\x12TYPE_DEAD_LETTERED\x10\r\x12\x10\n\x0cTYPE_UPDATED\x10\x0e\x12\x0f\n\x0bTYPE_OUTPUT\x10\x0f*\xf0\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TASK_STATE_QUEUED\x10\x01\x12\x16\n\x12TASK_STATE_RUNNING\x10\x02\x12\x18\n\x14TASK_STATE_SUCCEEDED\x10\x03\x12\x15\n\x11TASK_STATE_FAILED\x10\x04\x12\x18\n\x14TASK_STATE_CANCELLED\x10\x05\x12\x18\n\x14TASK_STATE_SCHEDULED\x10\x06\x12\x15\n\x11TASK_STATE_PAUSED\x10\x07\x12\x1c\n\x18TASK_STATE_DEAD_LETTERED\x10\x08*\xa3\x01\n\nWaitReason\x12\x1b\n\x17WAIT_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11WAIT_REASON_AGENT\x10\x01\x12\x14\n\x10WAIT_REASON_TIME\x10\x02\x12\x1c\n\x18WAIT_REASON_DEPENDENCIES\x10\x03\x12\x15\n\x11WAIT_REASON_LIMIT\x10\x04\x12\x16\n\x12WAIT_REASON_ANSWER\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mesh.task.v1.task_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TASKPAUSE'].fields_by_name['kind']._loaded_options = None
+  _globals['_TASKPAUSE'].fields_by_name['kind']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_TASKPAUSE'].fields_by_name['prompt']._loaded_options = None
+  _globals['_TASKPAUSE'].fields_by_name['prompt']._serialized_options = b'\272H\005r\003\030\200@'
   _globals['_TASKERROR'].fields_by_name['type']._loaded_options = None
   _globals['_TASKERROR'].fields_by_name['type']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_TASKERROR'].fields_by_name['message']._loaded_options = None
@@ -75,18 +82,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASK'].fields_by_name['start_time']._serialized_options = b'\342A\001\003'
   _globals['_TASK'].fields_by_name['end_time']._loaded_options = None
   _globals['_TASK'].fields_by_name['end_time']._serialized_options = b'\342A\001\003'
-  _globals['_TASKSTATE']._serialized_start=1393
-  _globals['_TASKSTATE']._serialized_end=1554
-  _globals['_TASKERROR']._serialized_start=166
-  _globals['_TASKERROR']._serialized_end=228
-  _globals['_TASKPROGRESS']._serialized_start=230
-  _globals['_TASKPROGRESS']._serialized_end=314
-  _globals['_TASK']._serialized_start=317
-  _globals['_TASK']._serialized_end=1055
-  _globals['_TASK_LABELSENTRY']._serialized_start=1010
-  _globals['_TASK_LABELSENTRY']._serialized_end=1055
-  _globals['_TASKEVENT']._serialized_start=1058
-  _globals['_TASKEVENT']._serialized_end=1390
-  _globals['_TASKEVENT_TYPE']._serialized_start=1210
-  _globals['_TASKEVENT_TYPE']._serialized_end=1390
+  _globals['_TASK'].fields_by_name['result_payload']._loaded_options = None
+  _globals['_TASK'].fields_by_name['result_payload']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['attributes']._loaded_options = None
+  _globals['_TASK'].fields_by_name['attributes']._serialized_options = b'\272HD\272\001A\n\017task.attributes\022\025at most 32 attributes\032\027size(this.fields) <= 32'
+  _globals['_TASK'].fields_by_name['delay']._loaded_options = None
+  _globals['_TASK'].fields_by_name['delay']._serialized_options = b'\342A\001\004\272H\014\252\001\t\"\005\010\200\347\204\0172\000'
+  _globals['_TASK'].fields_by_name['concurrency_limits']._loaded_options = None
+  _globals['_TASK'].fields_by_name['concurrency_limits']._serialized_options = b'\272H\005\222\001\002\020\004'
+  _globals['_TASK'].fields_by_name['rate_limits']._loaded_options = None
+  _globals['_TASK'].fields_by_name['rate_limits']._serialized_options = b'\272H\005\222\001\002\020\004'
+  _globals['_TASK'].fields_by_name['parent_id']._loaded_options = None
+  _globals['_TASK'].fields_by_name['parent_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_TASK'].fields_by_name['root_id']._loaded_options = None
+  _globals['_TASK'].fields_by_name['root_id']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['depth']._loaded_options = None
+  _globals['_TASK'].fields_by_name['depth']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['usage']._loaded_options = None
+  _globals['_TASK'].fields_by_name['usage']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['wait_reason']._loaded_options = None
+  _globals['_TASK'].fields_by_name['wait_reason']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['pause']._loaded_options = None
+  _globals['_TASK'].fields_by_name['pause']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['replay_of']._loaded_options = None
+  _globals['_TASK'].fields_by_name['replay_of']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['cancel_request_time']._loaded_options = None
+  _globals['_TASK'].fields_by_name['cancel_request_time']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['agent_name']._loaded_options = None
+  _globals['_TASK'].fields_by_name['agent_name']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['etag']._loaded_options = None
+  _globals['_TASK'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_OUTPUTCHUNK'].fields_by_name['content_type']._loaded_options = None
+  _globals['_OUTPUTCHUNK'].fields_by_name['content_type']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_OUTPUTCHUNK'].fields_by_name['data']._loaded_options = None
+  _globals['_OUTPUTCHUNK'].fields_by_name['data']._serialized_options = b'\272H\006z\004\030\200\200\020'
+  _globals['_TASKSTATE']._serialized_start=3571
+  _globals['_TASKSTATE']._serialized_end=3811
+  _globals['_WAITREASON']._serialized_start=3814
+  _globals['_WAITREASON']._serialized_end=3977
+  _globals['_TASKPAUSE']._serialized_start=259
+  _globals['_TASKPAUSE']._serialized_end=476
+  _globals['_TASKPAUSE_KIND']._serialized_start=395
+  _globals['_TASKPAUSE_KIND']._serialized_end=476
+  _globals['_TASKERROR']._serialized_start=478
+  _globals['_TASKERROR']._serialized_end=540
+  _globals['_TASKPROGRESS']._serialized_start=542
+  _globals['_TASKPROGRESS']._serialized_end=626
+  _globals['_TASK']._serialized_start=629
+  _globals['_TASK']._serialized_end=2494
+  _globals['_TASK_LABELSENTRY']._serialized_start=2449
+  _globals['_TASK_LABELSENTRY']._serialized_end=2494
+  _globals['_ATTEMPT']._serialized_start=2497
+  _globals['_ATTEMPT']._serialized_end=2949
+  _globals['_ATTEMPT_OUTCOME']._serialized_start=2807
+  _globals['_ATTEMPT_OUTCOME']._serialized_end=2949
+  _globals['_OUTPUTCHUNK']._serialized_start=2951
+  _globals['_OUTPUTCHUNK']._serialized_end=3021
+  _globals['_TASKEVENT']._serialized_start=3024
+  _globals['_TASKEVENT']._serialized_end=3568
+  _globals['_TASKEVENT_TYPE']._serialized_start=3250
+  _globals['_TASKEVENT_TYPE']._serialized_end=3568
 # @@protoc_insertion_point(module_scope)

@@ -5,11 +5,14 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from mesh.task.v1 import payload_pb2 as _payload_pb2
+from mesh.task.v1 import task_policy_pb2 as _task_policy_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -30,32 +33,135 @@ class _TaskStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskState.V
     TASK_STATE_UNSPECIFIED: _TaskState.ValueType  # 0
     """Never sent."""
     TASK_STATE_QUEUED: _TaskState.ValueType  # 1
-    """Waiting for an agent, for the first time or to be tried again."""
+    """Ready, and waiting for an agent."""
     TASK_STATE_RUNNING: _TaskState.ValueType  # 2
     """Leased to an agent."""
     TASK_STATE_SUCCEEDED: _TaskState.ValueType  # 3
     """Done; `result` holds what the agent returned."""
     TASK_STATE_FAILED: _TaskState.ValueType  # 4
-    """Given up; `error` tells why."""
+    """Failed in a way that no further attempt could mend; `error` tells why."""
     TASK_STATE_CANCELLED: _TaskState.ValueType  # 5
     """Called off before it was done."""
+    TASK_STATE_SCHEDULED: _TaskState.ValueType  # 6
+    """Not ready yet: waits for its time, for another attempt, or for other tasks."""
+    TASK_STATE_PAUSED: _TaskState.ValueType  # 7
+    """Handed back by its agent to wait for an answer; see `pause`."""
+    TASK_STATE_DEAD_LETTERED: _TaskState.ValueType  # 8
+    """Given up after the last of its attempts; `error` tells why that one failed."""
 
 class TaskState(_TaskState, metaclass=_TaskStateEnumTypeWrapper):
-    """Where a task is in its life. SUCCEEDED, FAILED and CANCELLED are terminal."""
+    """Where a task is in its life. SUCCEEDED, FAILED, CANCELLED and DEAD_LETTERED are terminal."""
 
 TASK_STATE_UNSPECIFIED: TaskState.ValueType  # 0
 """Never sent."""
 TASK_STATE_QUEUED: TaskState.ValueType  # 1
-"""Waiting for an agent, for the first time or to be tried again."""
+"""Ready, and waiting for an agent."""
 TASK_STATE_RUNNING: TaskState.ValueType  # 2
 """Leased to an agent."""
 TASK_STATE_SUCCEEDED: TaskState.ValueType  # 3
 """Done; `result` holds what the agent returned."""
 TASK_STATE_FAILED: TaskState.ValueType  # 4
-"""Given up; `error` tells why."""
+"""Failed in a way that no further attempt could mend; `error` tells why."""
 TASK_STATE_CANCELLED: TaskState.ValueType  # 5
 """Called off before it was done."""
+TASK_STATE_SCHEDULED: TaskState.ValueType  # 6
+"""Not ready yet: waits for its time, for another attempt, or for other tasks."""
+TASK_STATE_PAUSED: TaskState.ValueType  # 7
+"""Handed back by its agent to wait for an answer; see `pause`."""
+TASK_STATE_DEAD_LETTERED: TaskState.ValueType  # 8
+"""Given up after the last of its attempts; `error` tells why that one failed."""
 Global___TaskState: _TypeAlias = TaskState  # noqa: Y015
+
+class _WaitReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WaitReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAIT_REASON_UNSPECIFIED: _WaitReason.ValueType  # 0
+    """It does not wait."""
+    WAIT_REASON_AGENT: _WaitReason.ValueType  # 1
+    """A free agent that fits."""
+    WAIT_REASON_TIME: _WaitReason.ValueType  # 2
+    """Its time, or the end of the wait before another attempt."""
+    WAIT_REASON_DEPENDENCIES: _WaitReason.ValueType  # 3
+    """The tasks that it depends on."""
+    WAIT_REASON_LIMIT: _WaitReason.ValueType  # 4
+    """A place under a concurrency limit, or units of a rate limit, or a paused key."""
+    WAIT_REASON_ANSWER: _WaitReason.ValueType  # 5
+    """An answer from outside."""
+
+class WaitReason(_WaitReason, metaclass=_WaitReasonEnumTypeWrapper):
+    """What a task that is not running waits for."""
+
+WAIT_REASON_UNSPECIFIED: WaitReason.ValueType  # 0
+"""It does not wait."""
+WAIT_REASON_AGENT: WaitReason.ValueType  # 1
+"""A free agent that fits."""
+WAIT_REASON_TIME: WaitReason.ValueType  # 2
+"""Its time, or the end of the wait before another attempt."""
+WAIT_REASON_DEPENDENCIES: WaitReason.ValueType  # 3
+"""The tasks that it depends on."""
+WAIT_REASON_LIMIT: WaitReason.ValueType  # 4
+"""A place under a concurrency limit, or units of a rate limit, or a paused key."""
+WAIT_REASON_ANSWER: WaitReason.ValueType  # 5
+"""An answer from outside."""
+Global___WaitReason: _TypeAlias = WaitReason  # noqa: Y015
+
+@_typing.final
+class TaskPause(_message.Message):
+    """Why a task was handed back to wait for an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[TaskPause._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: TaskPause._Kind.ValueType  # 0
+        """Never sent."""
+        KIND_INPUT_REQUIRED: TaskPause._Kind.ValueType  # 1
+        """Input."""
+        KIND_APPROVAL_REQUIRED: TaskPause._Kind.ValueType  # 2
+        """A yes or no."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What is asked for."""
+
+    KIND_UNSPECIFIED: TaskPause.Kind.ValueType  # 0
+    """Never sent."""
+    KIND_INPUT_REQUIRED: TaskPause.Kind.ValueType  # 1
+    """Input."""
+    KIND_APPROVAL_REQUIRED: TaskPause.Kind.ValueType  # 2
+    """A yes or no."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    kind: Global___TaskPause.Kind.ValueType
+    """What is asked for."""
+    prompt: _builtins.str
+    """The question, in words; at most 8192 characters."""
+    @_builtins.property
+    def details(self) -> _struct_pb2.Value:
+        """What the answer should look like, or whatever else helps to give it."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___TaskPause.Kind.ValueType = ...,
+        prompt: _builtins.str = ...,
+        details: _struct_pb2.Value | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "kind", b"kind", "prompt", b"prompt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskPause: _TypeAlias = TaskPause  # noqa: Y015
 
 @_typing.final
 class TaskError(_message.Message):
@@ -153,6 +259,30 @@ class Task(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    INPUT_PAYLOAD_FIELD_NUMBER: _builtins.int
+    RESULT_PAYLOAD_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    SCHEDULE_TIME_FIELD_NUMBER: _builtins.int
+    DELAY_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    RETRY_POLICY_FIELD_NUMBER: _builtins.int
+    DEADLINES_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_LIMITS_FIELD_NUMBER: _builtins.int
+    RATE_LIMITS_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    ROOT_ID_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    DEPENDENCIES_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    WAIT_REASON_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    REPLAY_OF_FIELD_NUMBER: _builtins.int
+    CANCEL_REQUEST_TIME_FIELD_NUMBER: _builtins.int
+    AGENT_NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, chosen by the server."""
     capability: _builtins.str
@@ -160,7 +290,7 @@ class Task(_message.Message):
     priority: _builtins.int
     """0 (last) to 9 (first); tasks of one priority go out in the order they came."""
     max_attempts: _builtins.int
-    """Most attempts before the task fails, 0 to 100; 0 means 3."""
+    """Most attempts before the task is dead-lettered, 0 to 100; 0 means 3."""
     state: Global___TaskState.ValueType
     """Where the task is in its life."""
     attempt: _builtins.int
@@ -169,6 +299,22 @@ class Task(_message.Message):
     """Agent of the running or last attempt."""
     creator: _builtins.str
     """Subject that created the task."""
+    parent_id: _builtins.str
+    """Task that this one is part of; it is cancelled with it. Empty for none."""
+    root_id: _builtins.str
+    """Topmost of its parents; its own id if it has none."""
+    depth: _builtins.int
+    """Number of its parents."""
+    wait_reason: Global___WaitReason.ValueType
+    """What it waits for."""
+    replay_of: _builtins.str
+    """Task that this one runs again."""
+    agent_name: _builtins.str
+    """Name of the agent of the running or last attempt."""
+    etag: _builtins.str
+    """Version of the task; changes with every change. Sent back with an update, it refuses the update
+    of a task that has changed meanwhile.
+    """
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """Input for the agent, a JSON object."""
@@ -201,6 +347,80 @@ class Task(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When the task reached its terminal state."""
 
+    @_builtins.property
+    def input_payload(self) -> _payload_pb2.Payload:
+        """Input that is not a JSON object, or is too large to be carried along."""
+
+    @_builtins.property
+    def result_payload(self) -> _payload_pb2.Payload:
+        """Result that is not a JSON value, or is too large to be carried along."""
+
+    @_builtins.property
+    def attributes(self) -> _struct_pb2.Struct:
+        """Values to find the task by, each a string, number or boolean; at most 32, times as RFC 3339
+        in UTC so that they compare.
+        """
+
+    @_builtins.property
+    def schedule_time(self) -> _timestamp_pb2.Timestamp:
+        """Not handed out before this time; unset means at once."""
+
+    @_builtins.property
+    def delay(self) -> _duration_pb2.Duration:
+        """Not handed out before so much time has passed since creation; at most one of this and
+        `schedule_time`.
+        """
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """After this time the task is of no use to anybody: unless it runs or has ended, it fails with
+        `Expired`.
+        """
+
+    @_builtins.property
+    def retry_policy(self) -> _task_policy_pb2.RetryPolicy:
+        """When and how often to try again."""
+
+    @_builtins.property
+    def deadlines(self) -> _task_policy_pb2.Deadlines:
+        """How long things may take."""
+
+    @_builtins.property
+    def placement(self) -> _task_policy_pb2.Placement:
+        """Which agents may work on it."""
+
+    @_builtins.property
+    def fairness(self) -> _task_policy_pb2.Fairness:
+        """Whose share of the agents it takes."""
+
+    @_builtins.property
+    def concurrency_limits(self) -> _containers.RepeatedCompositeFieldContainer[_task_policy_pb2.ConcurrencyLimit]:
+        """How many of its kind may be under way; at most 4."""
+
+    @_builtins.property
+    def rate_limits(self) -> _containers.RepeatedCompositeFieldContainer[_task_policy_pb2.RateLimit]:
+        """How many of its kind may start in a time; at most 4."""
+
+    @_builtins.property
+    def dependencies(self) -> _task_policy_pb2.Dependencies:
+        """The tasks that it waits for."""
+
+    @_builtins.property
+    def budget(self) -> _task_policy_pb2.Budget:
+        """What it and all under it may use."""
+
+    @_builtins.property
+    def usage(self) -> _task_policy_pb2.Usage:
+        """What it has used itself, over all attempts."""
+
+    @_builtins.property
+    def pause(self) -> Global___TaskPause:
+        """What is asked, while it is paused."""
+
+    @_builtins.property
+    def cancel_request_time(self) -> _timestamp_pb2.Timestamp:
+        """When its cancellation was asked for, while its agent still has time to stop in order."""
+
     def __init__(
         self,
         *,
@@ -220,14 +440,161 @@ class Task(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        input_payload: _payload_pb2.Payload | None = ...,
+        result_payload: _payload_pb2.Payload | None = ...,
+        attributes: _struct_pb2.Struct | None = ...,
+        schedule_time: _timestamp_pb2.Timestamp | None = ...,
+        delay: _duration_pb2.Duration | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        retry_policy: _task_policy_pb2.RetryPolicy | None = ...,
+        deadlines: _task_policy_pb2.Deadlines | None = ...,
+        placement: _task_policy_pb2.Placement | None = ...,
+        fairness: _task_policy_pb2.Fairness | None = ...,
+        concurrency_limits: _abc.Iterable[_task_policy_pb2.ConcurrencyLimit] | None = ...,
+        rate_limits: _abc.Iterable[_task_policy_pb2.RateLimit] | None = ...,
+        parent_id: _builtins.str = ...,
+        root_id: _builtins.str = ...,
+        depth: _builtins.int = ...,
+        dependencies: _task_policy_pb2.Dependencies | None = ...,
+        budget: _task_policy_pb2.Budget | None = ...,
+        usage: _task_policy_pb2.Usage | None = ...,
+        wait_reason: Global___WaitReason.ValueType = ...,
+        pause: Global___TaskPause | None = ...,
+        replay_of: _builtins.str = ...,
+        cancel_request_time: _timestamp_pb2.Timestamp | None = ...,
+        agent_name: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "input", b"input", "progress", b"progress", "result", b"result", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "budget", b"budget", "cancel_request_time", b"cancel_request_time", "create_time", b"create_time", "deadlines", b"deadlines", "delay", b"delay", "dependencies", b"dependencies", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "fairness", b"fairness", "input", b"input", "input_payload", b"input_payload", "pause", b"pause", "placement", b"placement", "progress", b"progress", "result", b"result", "result_payload", b"result_payload", "retry_policy", b"retry_policy", "schedule_time", b"schedule_time", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "capability", b"capability", "create_time", b"create_time", "creator", b"creator", "end_time", b"end_time", "error", b"error", "id", b"id", "input", b"input", "labels", b"labels", "max_attempts", b"max_attempts", "priority", b"priority", "progress", b"progress", "result", b"result", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "agent_name", b"agent_name", "attempt", b"attempt", "attributes", b"attributes", "budget", b"budget", "cancel_request_time", b"cancel_request_time", "capability", b"capability", "concurrency_limits", b"concurrency_limits", "create_time", b"create_time", "creator", b"creator", "deadlines", b"deadlines", "delay", b"delay", "dependencies", b"dependencies", "depth", b"depth", "end_time", b"end_time", "error", b"error", "etag", b"etag", "expire_time", b"expire_time", "fairness", b"fairness", "id", b"id", "input", b"input", "input_payload", b"input_payload", "labels", b"labels", "max_attempts", b"max_attempts", "parent_id", b"parent_id", "pause", b"pause", "placement", b"placement", "priority", b"priority", "progress", b"progress", "rate_limits", b"rate_limits", "replay_of", b"replay_of", "result", b"result", "result_payload", b"result_payload", "retry_policy", b"retry_policy", "root_id", b"root_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "state", b"state", "usage", b"usage", "wait_reason", b"wait_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+@_typing.final
+class Attempt(_message.Message):
+    """One attempt to do a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Outcome:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Attempt._Outcome.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OUTCOME_UNSPECIFIED: Attempt._Outcome.ValueType  # 0
+        """It has not ended."""
+        OUTCOME_SUCCEEDED: Attempt._Outcome.ValueType  # 1
+        """It did the task."""
+        OUTCOME_FAILED: Attempt._Outcome.ValueType  # 2
+        """It failed, or its lease or time ran out; `error` tells."""
+        OUTCOME_CANCELLED: Attempt._Outcome.ValueType  # 3
+        """It was called off."""
+        OUTCOME_RELEASED: Attempt._Outcome.ValueType  # 4
+        """Its agent gave the task back."""
+        OUTCOME_PAUSED: Attempt._Outcome.ValueType  # 5
+        """Its agent paused the task."""
+
+    class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
+        """How the attempt ended."""
+
+    OUTCOME_UNSPECIFIED: Attempt.Outcome.ValueType  # 0
+    """It has not ended."""
+    OUTCOME_SUCCEEDED: Attempt.Outcome.ValueType  # 1
+    """It did the task."""
+    OUTCOME_FAILED: Attempt.Outcome.ValueType  # 2
+    """It failed, or its lease or time ran out; `error` tells."""
+    OUTCOME_CANCELLED: Attempt.Outcome.ValueType  # 3
+    """It was called off."""
+    OUTCOME_RELEASED: Attempt.Outcome.ValueType  # 4
+    """Its agent gave the task back."""
+    OUTCOME_PAUSED: Attempt.Outcome.ValueType  # 5
+    """Its agent paused the task."""
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    AGENT_NAME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """Number of the attempt, from 1. One that was released or paused goes on under the same number."""
+    epoch: _builtins.int
+    """Epoch of its lease."""
+    agent_id: _builtins.str
+    """Agent."""
+    agent_name: _builtins.str
+    """Name of the agent."""
+    outcome: Global___Attempt.Outcome.ValueType
+    """How it ended."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the agent was given the task."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the attempt ended; unset while it runs."""
+
+    @_builtins.property
+    def error(self) -> Global___TaskError:
+        """Why it failed."""
+
+    @_builtins.property
+    def progress(self) -> Global___TaskProgress:
+        """Last progress it reported."""
+
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+        agent_id: _builtins.str = ...,
+        agent_name: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        outcome: Global___Attempt.Outcome.ValueType = ...,
+        error: Global___TaskError | None = ...,
+        progress: Global___TaskProgress | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "agent_name", b"agent_name", "attempt", b"attempt", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "outcome", b"outcome", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
+
+@_typing.final
+class OutputChunk(_message.Message):
+    """A piece of output that an agent streamed while it worked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    content_type: _builtins.str
+    """Media type of the data; empty means `text/plain; charset=utf-8`. At most 128 characters."""
+    data: _builtins.bytes
+    """The data, to 256 KiB."""
+    def __init__(
+        self,
+        *,
+        content_type: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutputChunk: _TypeAlias = OutputChunk  # noqa: Y015
 
 @_typing.final
 class TaskEvent(_message.Message):
@@ -259,6 +626,20 @@ class TaskEvent(_message.Message):
         """The task was called off."""
         TYPE_RELEASED: TaskEvent._Type.ValueType  # 8
         """The agent gave the task back unfinished; the attempt does not count."""
+        TYPE_QUEUED: TaskEvent._Type.ValueType  # 9
+        """The time or the tasks that it waited for have come; the task is queued."""
+        TYPE_PAUSED: TaskEvent._Type.ValueType  # 10
+        """The agent handed it back to wait for an answer."""
+        TYPE_RESUMED: TaskEvent._Type.ValueType  # 11
+        """The answer has come; the task is queued again."""
+        TYPE_CANCEL_REQUESTED: TaskEvent._Type.ValueType  # 12
+        """Its cancellation was asked for; its agent has time to stop in order."""
+        TYPE_DEAD_LETTERED: TaskEvent._Type.ValueType  # 13
+        """The task was given up after its last attempt."""
+        TYPE_UPDATED: TaskEvent._Type.ValueType  # 14
+        """The task was changed by an update."""
+        TYPE_OUTPUT: TaskEvent._Type.ValueType  # 15
+        """The agent streamed a piece of output; see `output`."""
 
     class Type(_Type, metaclass=_TypeEnumTypeWrapper):
         """What happened."""
@@ -281,15 +662,38 @@ class TaskEvent(_message.Message):
     """The task was called off."""
     TYPE_RELEASED: TaskEvent.Type.ValueType  # 8
     """The agent gave the task back unfinished; the attempt does not count."""
+    TYPE_QUEUED: TaskEvent.Type.ValueType  # 9
+    """The time or the tasks that it waited for have come; the task is queued."""
+    TYPE_PAUSED: TaskEvent.Type.ValueType  # 10
+    """The agent handed it back to wait for an answer."""
+    TYPE_RESUMED: TaskEvent.Type.ValueType  # 11
+    """The answer has come; the task is queued again."""
+    TYPE_CANCEL_REQUESTED: TaskEvent.Type.ValueType  # 12
+    """Its cancellation was asked for; its agent has time to stop in order."""
+    TYPE_DEAD_LETTERED: TaskEvent.Type.ValueType  # 13
+    """The task was given up after its last attempt."""
+    TYPE_UPDATED: TaskEvent.Type.ValueType  # 14
+    """The task was changed by an update."""
+    TYPE_OUTPUT: TaskEvent.Type.ValueType  # 15
+    """The agent streamed a piece of output; see `output`."""
 
     SEQUENCE_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Place in the task's history, from 1 without gaps."""
+    """Place in the task's history, from 1 without gaps, except where output was kept only for its
+    time.
+    """
     type: Global___TaskEvent.Type.ValueType
     """What happened."""
+    epoch: _builtins.int
+    """Epoch of the lease under which it happened."""
+    offset: _builtins.str
+    """Where to go on watching after this event, for watches of many tasks; empty on WatchTask."""
     @_builtins.property
     def task(self) -> Global___Task:
         """The task right after this change, without its input."""
@@ -298,6 +702,10 @@ class TaskEvent(_message.Message):
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened, by the database's clock."""
 
+    @_builtins.property
+    def output(self) -> Global___OutputChunk:
+        """Output, for TYPE_OUTPUT."""
+
     def __init__(
         self,
         *,
@@ -305,10 +713,13 @@ class TaskEvent(_message.Message):
         type: Global___TaskEvent.Type.ValueType = ...,
         task: Global___Task | None = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        output: Global___OutputChunk | None = ...,
+        epoch: _builtins.int = ...,
+        offset: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output", "task", b"task", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence", "task", b"task", "time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "offset", b"offset", "output", b"output", "sequence", b"sequence", "task", b"task", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

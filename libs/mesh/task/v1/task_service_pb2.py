@@ -25,11 +25,15 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from mesh.common.v1 import options_pb2 as mesh_dot_common_dot_v1_dot_options__pb2
 from mesh.task.v1 import task_pb2 as mesh_dot_task_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmesh/task/v1/task_service.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cmesh/common/v1/options.proto\x1a\x17mesh/task/v1/task.proto\"_\n\x11\x43reateTaskRequest\x12,\n\x04task\x18\x01 \x01(\x0b\x32\x12.mesh.task.v1.TaskB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"/\n\x0eGetTaskRequest\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"i\n\x10ListTasksRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"O\n\x11ListTasksResponse\x12!\n\x05tasks\x18\x01 \x03(\x0b\x32\x12.mesh.task.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x11\x43\x61ncelTaskRequest\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"R\n\x10WatchTaskRequest\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x32\xde\x04\n\x0bTaskService\x12o\n\nCreateTask\x12\x1f.mesh.task.v1.CreateTaskRequest\x1a\x12.mesh.task.v1.Task\",\xca\xda\x18\r\n\x0btask:create\x82\xd3\xe4\x93\x02\x15\"\r/api/v1/tasks:\x04task\x12k\n\x07GetTask\x12\x1c.mesh.task.v1.GetTaskRequest\x1a\x12.mesh.task.v1.Task\".\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/tasks/{task_id}\x12r\n\tListTasks\x12\x1e.mesh.task.v1.ListTasksRequest\x1a\x1f.mesh.task.v1.ListTasksResponse\"$\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/tasks\x12\x7f\n\nCancelTask\x12\x1f.mesh.task.v1.CancelTaskRequest\x1a\x12.mesh.task.v1.Task\"<\xca\xda\x18\x0f\n\x0btask:cancel\x18\x01\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/tasks/{task_id}:cancel:\x01*\x12|\n\tWatchTask\x12\x1e.mesh.task.v1.WatchTaskRequest\x1a\x17.mesh.task.v1.TaskEvent\"4\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/tasks/{task_id}:watch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmesh/task/v1/task_service.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\x1a\x1cmesh/common/v1/options.proto\x1a\x17mesh/task/v1/task.proto\"_\n\x11\x43reateTaskRequest\x12,\n\x04task\x18\x01 \x01(\x0b\x32\x12.mesh.task.v1.TaskB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"/\n\x0eGetTaskRequest\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x85\x01\n\x10ListTasksRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"O\n\x11ListTasksResponse\x12!\n\x05tasks\x18\x01 \x03(\x0b\x32\x12.mesh.task.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"k\n\x11\x43\x61ncelTaskRequest\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x37\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\xbaH\n\xaa\x01\x07\"\x03\x08\x90\x1c\x32\x00\"]\n\x17\x42\x61tchCreateTasksRequest\x12\x42\n\x08requests\x18\x01 \x03(\x0b\x32\x1f.mesh.task.v1.CreateTaskRequestB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"K\n\x18\x42\x61tchCreateTasksResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.mesh.task.v1.CreateTaskResult\"F\n\x10\x43reateTaskResult\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"^\n\x18StreamCreateTasksRequest\x12\x42\n\x08requests\x18\x01 \x03(\x0b\x32\x1f.mesh.task.v1.CreateTaskRequestB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"L\n\x19StreamCreateTasksResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.mesh.task.v1.CreateTaskResult\"\x94\x01\n\x0eRunTaskRequest\x12,\n\x04task\x18\x01 \x01(\x0b\x32\x12.mesh.task.v1.TaskB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x36\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\xbaH\n\xaa\x01\x07\"\x03\x08\xd8\x04\x32\x00\"-\n\x11\x43ountTasksRequest\x12\x18\n\x06\x66ilter\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\">\n\x12\x43ountTasksResponse\x12(\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x18.mesh.task.v1.StateCount\"U\n\nStateCount\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.mesh.task.v1.TaskState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x10\n\x08\x61t_least\x18\x03 \x01(\x08\"~\n\x11UpdateTaskRequest\x12,\n\x04task\x18\x01 \x01(\x0b\x32\x12.mesh.task.v1.TaskB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12;\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"j\n\x11ResumeTaskRequest\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x0e\n\x06reject\x18\x03 \x01(\x08\"O\n\x10RetryTaskRequest\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"4\n\x13ListAttemptsRequest\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"?\n\x14ListAttemptsResponse\x12\'\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x15.mesh.task.v1.Attempt\"j\n\x11WatchTasksRequest\x12\x18\n\x06\x66ilter\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x1c\n\x07root_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1d\n\x0c\x61\x66ter_offset\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"R\n\x10WatchTaskRequest\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x32\xdc\r\n\x0bTaskService\x12o\n\nCreateTask\x12\x1f.mesh.task.v1.CreateTaskRequest\x1a\x12.mesh.task.v1.Task\",\xca\xda\x18\r\n\x0btask:create\x82\xd3\xe4\x93\x02\x15\"\r/api/v1/tasks:\x04task\x12\x98\x01\n\x10\x42\x61tchCreateTasks\x12%.mesh.task.v1.BatchCreateTasksRequest\x1a&.mesh.task.v1.BatchCreateTasksResponse\"5\xca\xda\x18\r\n\x0btask:create\x82\xd3\xe4\x93\x02\x1e\"\x19/api/v1/tasks:batchCreate:\x01*\x12{\n\x11StreamCreateTasks\x12&.mesh.task.v1.StreamCreateTasksRequest\x1a\'.mesh.task.v1.StreamCreateTasksResponse\"\x11\xca\xda\x18\r\n\x0btask:create(\x01\x30\x01\x12j\n\x07RunTask\x12\x1c.mesh.task.v1.RunTaskRequest\x1a\x12.mesh.task.v1.Task\"-\xca\xda\x18\r\n\x0btask:create\x82\xd3\xe4\x93\x02\x16\"\x11/api/v1/tasks:run:\x01*\x12k\n\x07GetTask\x12\x1c.mesh.task.v1.GetTaskRequest\x1a\x12.mesh.task.v1.Task\".\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/tasks/{task_id}\x12r\n\tListTasks\x12\x1e.mesh.task.v1.ListTasksRequest\x1a\x1f.mesh.task.v1.ListTasksResponse\"$\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/tasks\x12{\n\nCountTasks\x12\x1f.mesh.task.v1.CountTasksRequest\x1a .mesh.task.v1.CountTasksResponse\"*\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/tasks:count\x12y\n\nUpdateTask\x12\x1f.mesh.task.v1.UpdateTaskRequest\x1a\x12.mesh.task.v1.Task\"6\xca\xda\x18\r\n\x0btask:update\x82\xd3\xe4\x93\x02\x1f\x32\x17/api/v1/tasks/{task.id}:\x04task\x12}\n\nResumeTask\x12\x1f.mesh.task.v1.ResumeTaskRequest\x1a\x12.mesh.task.v1.Task\":\xca\xda\x18\r\n\x0btask:resume\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/tasks/{task_id}:resume:\x01*\x12z\n\tRetryTask\x12\x1e.mesh.task.v1.RetryTaskRequest\x1a\x12.mesh.task.v1.Task\"9\xca\xda\x18\r\n\x0btask:create\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/tasks/{task_id}:retry:\x01*\x12\x8e\x01\n\x0cListAttempts\x12!.mesh.task.v1.ListAttemptsRequest\x1a\".mesh.task.v1.ListAttemptsResponse\"7\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\"\x12 /api/v1/tasks/{task_id}/attempts\x12\x7f\n\nCancelTask\x12\x1f.mesh.task.v1.CancelTaskRequest\x1a\x12.mesh.task.v1.Task\"<\xca\xda\x18\x0f\n\x0btask:cancel\x18\x01\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/tasks/{task_id}:cancel:\x01*\x12|\n\tWatchTask\x12\x1e.mesh.task.v1.WatchTaskRequest\x1a\x17.mesh.task.v1.TaskEvent\"4\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/tasks/{task_id}:watch0\x01\x12t\n\nWatchTasks\x12\x1f.mesh.task.v1.WatchTasksRequest\x1a\x17.mesh.task.v1.TaskEvent\"*\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/tasks:watch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,34 +52,116 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTASKSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_LISTTASKSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_LISTTASKSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTTASKSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTTASKSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_CANCELTASKREQUEST'].fields_by_name['task_id']._loaded_options = None
   _globals['_CANCELTASKREQUEST'].fields_by_name['task_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_CANCELTASKREQUEST'].fields_by_name['grace']._loaded_options = None
+  _globals['_CANCELTASKREQUEST'].fields_by_name['grace']._serialized_options = b'\272H\n\252\001\007\"\003\010\220\0342\000'
+  _globals['_BATCHCREATETASKSREQUEST'].fields_by_name['requests']._loaded_options = None
+  _globals['_BATCHCREATETASKSREQUEST'].fields_by_name['requests']._serialized_options = b'\342A\001\002\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_STREAMCREATETASKSREQUEST'].fields_by_name['requests']._loaded_options = None
+  _globals['_STREAMCREATETASKSREQUEST'].fields_by_name['requests']._serialized_options = b'\342A\001\002\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_RUNTASKREQUEST'].fields_by_name['task']._loaded_options = None
+  _globals['_RUNTASKREQUEST'].fields_by_name['task']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_RUNTASKREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_RUNTASKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_RUNTASKREQUEST'].fields_by_name['wait']._loaded_options = None
+  _globals['_RUNTASKREQUEST'].fields_by_name['wait']._serialized_options = b'\272H\n\252\001\007\"\003\010\330\0042\000'
+  _globals['_COUNTTASKSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_COUNTTASKSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['task']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['task']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_RESUMETASKREQUEST'].fields_by_name['task_id']._loaded_options = None
+  _globals['_RESUMETASKREQUEST'].fields_by_name['task_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_RETRYTASKREQUEST'].fields_by_name['task_id']._loaded_options = None
+  _globals['_RETRYTASKREQUEST'].fields_by_name['task_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_RETRYTASKREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_RETRYTASKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_LISTATTEMPTSREQUEST'].fields_by_name['task_id']._loaded_options = None
+  _globals['_LISTATTEMPTSREQUEST'].fields_by_name['task_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_WATCHTASKSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_WATCHTASKSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_WATCHTASKSREQUEST'].fields_by_name['root_id']._loaded_options = None
+  _globals['_WATCHTASKSREQUEST'].fields_by_name['root_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_WATCHTASKSREQUEST'].fields_by_name['after_offset']._loaded_options = None
+  _globals['_WATCHTASKSREQUEST'].fields_by_name['after_offset']._serialized_options = b'\272H\004r\002\030@'
   _globals['_WATCHTASKREQUEST'].fields_by_name['task_id']._loaded_options = None
   _globals['_WATCHTASKREQUEST'].fields_by_name['task_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_WATCHTASKREQUEST'].fields_by_name['after_sequence']._loaded_options = None
   _globals['_WATCHTASKREQUEST'].fields_by_name['after_sequence']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_TASKSERVICE'].methods_by_name['CreateTask']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['CreateTask']._serialized_options = b'\312\332\030\r\n\013task:create\202\323\344\223\002\025\"\r/api/v1/tasks:\004task'
+  _globals['_TASKSERVICE'].methods_by_name['BatchCreateTasks']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['BatchCreateTasks']._serialized_options = b'\312\332\030\r\n\013task:create\202\323\344\223\002\036\"\031/api/v1/tasks:batchCreate:\001*'
+  _globals['_TASKSERVICE'].methods_by_name['StreamCreateTasks']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['StreamCreateTasks']._serialized_options = b'\312\332\030\r\n\013task:create'
+  _globals['_TASKSERVICE'].methods_by_name['RunTask']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['RunTask']._serialized_options = b'\312\332\030\r\n\013task:create\202\323\344\223\002\026\"\021/api/v1/tasks:run:\001*'
   _globals['_TASKSERVICE'].methods_by_name['GetTask']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['GetTask']._serialized_options = b'\312\332\030\013\n\ttask:read\202\323\344\223\002\031\022\027/api/v1/tasks/{task_id}'
   _globals['_TASKSERVICE'].methods_by_name['ListTasks']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['ListTasks']._serialized_options = b'\312\332\030\013\n\ttask:read\202\323\344\223\002\017\022\r/api/v1/tasks'
+  _globals['_TASKSERVICE'].methods_by_name['CountTasks']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['CountTasks']._serialized_options = b'\312\332\030\013\n\ttask:read\202\323\344\223\002\025\022\023/api/v1/tasks:count'
+  _globals['_TASKSERVICE'].methods_by_name['UpdateTask']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['UpdateTask']._serialized_options = b'\312\332\030\r\n\013task:update\202\323\344\223\002\0372\027/api/v1/tasks/{task.id}:\004task'
+  _globals['_TASKSERVICE'].methods_by_name['ResumeTask']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['ResumeTask']._serialized_options = b'\312\332\030\r\n\013task:resume\202\323\344\223\002#\"\036/api/v1/tasks/{task_id}:resume:\001*'
+  _globals['_TASKSERVICE'].methods_by_name['RetryTask']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['RetryTask']._serialized_options = b'\312\332\030\r\n\013task:create\202\323\344\223\002\"\"\035/api/v1/tasks/{task_id}:retry:\001*'
+  _globals['_TASKSERVICE'].methods_by_name['ListAttempts']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['ListAttempts']._serialized_options = b'\312\332\030\013\n\ttask:read\202\323\344\223\002\"\022 /api/v1/tasks/{task_id}/attempts'
   _globals['_TASKSERVICE'].methods_by_name['CancelTask']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['CancelTask']._serialized_options = b'\312\332\030\017\n\013task:cancel\030\001\202\323\344\223\002#\"\036/api/v1/tasks/{task_id}:cancel:\001*'
   _globals['_TASKSERVICE'].methods_by_name['WatchTask']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['WatchTask']._serialized_options = b'\312\332\030\013\n\ttask:read\202\323\344\223\002\037\022\035/api/v1/tasks/{task_id}:watch'
-  _globals['_CREATETASKREQUEST']._serialized_start=196
-  _globals['_CREATETASKREQUEST']._serialized_end=291
-  _globals['_GETTASKREQUEST']._serialized_start=293
-  _globals['_GETTASKREQUEST']._serialized_end=340
-  _globals['_LISTTASKSREQUEST']._serialized_start=342
-  _globals['_LISTTASKSREQUEST']._serialized_end=447
-  _globals['_LISTTASKSRESPONSE']._serialized_start=449
-  _globals['_LISTTASKSRESPONSE']._serialized_end=528
-  _globals['_CANCELTASKREQUEST']._serialized_start=530
-  _globals['_CANCELTASKREQUEST']._serialized_end=580
-  _globals['_WATCHTASKREQUEST']._serialized_start=582
-  _globals['_WATCHTASKREQUEST']._serialized_end=664
-  _globals['_TASKSERVICE']._serialized_start=667
-  _globals['_TASKSERVICE']._serialized_end=1273
+  _globals['_TASKSERVICE'].methods_by_name['WatchTasks']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['WatchTasks']._serialized_options = b'\312\332\030\013\n\ttask:read\202\323\344\223\002\025\022\023/api/v1/tasks:watch'
+  _globals['_CREATETASKREQUEST']._serialized_start=317
+  _globals['_CREATETASKREQUEST']._serialized_end=412
+  _globals['_GETTASKREQUEST']._serialized_start=414
+  _globals['_GETTASKREQUEST']._serialized_end=461
+  _globals['_LISTTASKSREQUEST']._serialized_start=464
+  _globals['_LISTTASKSREQUEST']._serialized_end=597
+  _globals['_LISTTASKSRESPONSE']._serialized_start=599
+  _globals['_LISTTASKSRESPONSE']._serialized_end=678
+  _globals['_CANCELTASKREQUEST']._serialized_start=680
+  _globals['_CANCELTASKREQUEST']._serialized_end=787
+  _globals['_BATCHCREATETASKSREQUEST']._serialized_start=789
+  _globals['_BATCHCREATETASKSREQUEST']._serialized_end=882
+  _globals['_BATCHCREATETASKSRESPONSE']._serialized_start=884
+  _globals['_BATCHCREATETASKSRESPONSE']._serialized_end=959
+  _globals['_CREATETASKRESULT']._serialized_start=961
+  _globals['_CREATETASKRESULT']._serialized_end=1031
+  _globals['_STREAMCREATETASKSREQUEST']._serialized_start=1033
+  _globals['_STREAMCREATETASKSREQUEST']._serialized_end=1127
+  _globals['_STREAMCREATETASKSRESPONSE']._serialized_start=1129
+  _globals['_STREAMCREATETASKSRESPONSE']._serialized_end=1205
+  _globals['_RUNTASKREQUEST']._serialized_start=1208
+  _globals['_RUNTASKREQUEST']._serialized_end=1356
+  _globals['_COUNTTASKSREQUEST']._serialized_start=1358
+  _globals['_COUNTTASKSREQUEST']._serialized_end=1403
+  _globals['_COUNTTASKSRESPONSE']._serialized_start=1405
+  _globals['_COUNTTASKSRESPONSE']._serialized_end=1467
+  _globals['_STATECOUNT']._serialized_start=1469
+  _globals['_STATECOUNT']._serialized_end=1554
+  _globals['_UPDATETASKREQUEST']._serialized_start=1556
+  _globals['_UPDATETASKREQUEST']._serialized_end=1682
+  _globals['_RESUMETASKREQUEST']._serialized_start=1684
+  _globals['_RESUMETASKREQUEST']._serialized_end=1790
+  _globals['_RETRYTASKREQUEST']._serialized_start=1792
+  _globals['_RETRYTASKREQUEST']._serialized_end=1871
+  _globals['_LISTATTEMPTSREQUEST']._serialized_start=1873
+  _globals['_LISTATTEMPTSREQUEST']._serialized_end=1925
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_start=1927
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_end=1990
+  _globals['_WATCHTASKSREQUEST']._serialized_start=1992
+  _globals['_WATCHTASKSREQUEST']._serialized_end=2098
+  _globals['_WATCHTASKREQUEST']._serialized_start=2100
+  _globals['_WATCHTASKREQUEST']._serialized_end=2182
+  _globals['_TASKSERVICE']._serialized_start=2185
+  _globals['_TASKSERVICE']._serialized_end=3941
 # @@protoc_insertion_point(module_scope)

@@ -41,6 +41,21 @@ class TaskServiceStub:
                 request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.CreateTaskRequest.SerializeToString,
                 response_deserializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
                 _registered_method=True)
+        self.BatchCreateTasks = channel.unary_unary(
+                '/mesh.task.v1.TaskService/BatchCreateTasks',
+                request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.BatchCreateTasksRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.BatchCreateTasksResponse.FromString,
+                _registered_method=True)
+        self.StreamCreateTasks = channel.stream_stream(
+                '/mesh.task.v1.TaskService/StreamCreateTasks',
+                request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.StreamCreateTasksRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.StreamCreateTasksResponse.FromString,
+                _registered_method=True)
+        self.RunTask = channel.unary_unary(
+                '/mesh.task.v1.TaskService/RunTask',
+                request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.RunTaskRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
         self.GetTask = channel.unary_unary(
                 '/mesh.task.v1.TaskService/GetTask',
                 request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.GetTaskRequest.SerializeToString,
@@ -51,6 +66,31 @@ class TaskServiceStub:
                 request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ListTasksRequest.SerializeToString,
                 response_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ListTasksResponse.FromString,
                 _registered_method=True)
+        self.CountTasks = channel.unary_unary(
+                '/mesh.task.v1.TaskService/CountTasks',
+                request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.CountTasksRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.CountTasksResponse.FromString,
+                _registered_method=True)
+        self.UpdateTask = channel.unary_unary(
+                '/mesh.task.v1.TaskService/UpdateTask',
+                request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.UpdateTaskRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
+        self.ResumeTask = channel.unary_unary(
+                '/mesh.task.v1.TaskService/ResumeTask',
+                request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ResumeTaskRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
+        self.RetryTask = channel.unary_unary(
+                '/mesh.task.v1.TaskService/RetryTask',
+                request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.RetryTaskRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
+        self.ListAttempts = channel.unary_unary(
+                '/mesh.task.v1.TaskService/ListAttempts',
+                request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ListAttemptsRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ListAttemptsResponse.FromString,
+                _registered_method=True)
         self.CancelTask = channel.unary_unary(
                 '/mesh.task.v1.TaskService/CancelTask',
                 request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.CancelTaskRequest.SerializeToString,
@@ -59,6 +99,11 @@ class TaskServiceStub:
         self.WatchTask = channel.unary_stream(
                 '/mesh.task.v1.TaskService/WatchTask',
                 request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.WatchTaskRequest.SerializeToString,
+                response_deserializer=mesh_dot_task_dot_v1_dot_task__pb2.TaskEvent.FromString,
+                _registered_method=True)
+        self.WatchTasks = channel.unary_stream(
+                '/mesh.task.v1.TaskService/WatchTasks',
+                request_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.WatchTasksRequest.SerializeToString,
                 response_deserializer=mesh_dot_task_dot_v1_dot_task__pb2.TaskEvent.FromString,
                 _registered_method=True)
 
@@ -74,6 +119,30 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchCreateTasks(self, request, context):
+        """Accepts up to 1000 tasks, each by itself: one that is refused does not keep the others out.
+        When the call returns, the accepted ones are durable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamCreateTasks(self, request_iterator, context):
+        """Accepts tasks on a stream: each request is answered, in order, once its tasks are durable. Many
+        requests may be under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunTask(self, request, context):
+        """Accepts a task and waits for its end, for `wait` at most; then it returns the task as it is. A
+        caller that is cut off finds the task again by its request id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetTask(self, request, context):
         """Gets one task.
         """
@@ -82,16 +151,55 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTasks(self, request, context):
-        """Lists the tenant's tasks, the newest first, without their inputs and results.
+        """Lists the tenant's tasks, the newest first unless ordered otherwise, without their inputs and
+        results.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountTasks(self, request, context):
+        """Counts the tenant's tasks by state, each state exactly up to 100000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTask(self, request, context):
+        """Changes a task that has not ended: `priority`, `labels`, `attributes`, `max_attempts`,
+        `expire_time`, and, while it does not run, `schedule_time`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeTask(self, request, context):
+        """Answers a paused task; it is queued again, and its next agent gets the answer. A rejected
+        approval fails it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryTask(self, request, context):
+        """Runs a task again: one that waits for another attempt is queued at once; of one that has ended
+        a copy is made, which names it in `replay_of`, and returned.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAttempts(self, request, context):
+        """Lists the attempts of a task, the first first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelTask(self, request, context):
-        """Calls a task off. A queued task ends at once; the agent of a running one is
-        told to stop, and its later reports are refused. Idempotent for a task that
-        is cancelled already; a task with another end answers FAILED_PRECONDITION.
+        """Calls a task off, and all under it. One that does not run ends at once. The agent of a running
+        one is told to stop; its end within `grace` counts, and then its lease is taken away.
+        Idempotent; a task with another end answers FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,12 +214,37 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchTasks(self, request, context):
+        """Streams the changes of many tasks as they happen: of those that a filter matches, or of a task
+        and all under it. From now on, or from the offset of an event already seen; changes of one task
+        come in their order, without gaps, and the stream can go on at any replica. A watch of a tree
+        from its beginning gives all of its history; it ends when its root and all under it have ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'CreateTask': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTask,
                     request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.CreateTaskRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'BatchCreateTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateTasks,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.BatchCreateTasksRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.BatchCreateTasksResponse.SerializeToString,
+            ),
+            'StreamCreateTasks': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamCreateTasks,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.StreamCreateTasksRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.StreamCreateTasksResponse.SerializeToString,
+            ),
+            'RunTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunTask,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.RunTaskRequest.FromString,
                     response_serializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.SerializeToString,
             ),
             'GetTask': grpc.unary_unary_rpc_method_handler(
@@ -124,6 +257,31 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ListTasksRequest.FromString,
                     response_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ListTasksResponse.SerializeToString,
             ),
+            'CountTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountTasks,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.CountTasksRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.CountTasksResponse.SerializeToString,
+            ),
+            'UpdateTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTask,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.UpdateTaskRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'ResumeTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeTask,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ResumeTaskRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'RetryTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryTask,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.RetryTaskRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'ListAttempts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAttempts,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ListAttemptsRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_task__service__pb2.ListAttemptsResponse.SerializeToString,
+            ),
             'CancelTask': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelTask,
                     request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.CancelTaskRequest.FromString,
@@ -132,6 +290,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
             'WatchTask': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchTask,
                     request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.WatchTaskRequest.FromString,
+                    response_serializer=mesh_dot_task_dot_v1_dot_task__pb2.TaskEvent.SerializeToString,
+            ),
+            'WatchTasks': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTasks,
+                    request_deserializer=mesh_dot_task_dot_v1_dot_task__service__pb2.WatchTasksRequest.FromString,
                     response_serializer=mesh_dot_task_dot_v1_dot_task__pb2.TaskEvent.SerializeToString,
             ),
     }
@@ -162,6 +325,87 @@ class TaskService:
             target,
             '/mesh.task.v1.TaskService/CreateTask',
             mesh_dot_task_dot_v1_dot_task__service__pb2.CreateTaskRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.TaskService/BatchCreateTasks',
+            mesh_dot_task_dot_v1_dot_task__service__pb2.BatchCreateTasksRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_task__service__pb2.BatchCreateTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamCreateTasks(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/mesh.task.v1.TaskService/StreamCreateTasks',
+            mesh_dot_task_dot_v1_dot_task__service__pb2.StreamCreateTasksRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_task__service__pb2.StreamCreateTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.TaskService/RunTask',
+            mesh_dot_task_dot_v1_dot_task__service__pb2.RunTaskRequest.SerializeToString,
             mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
             options,
             channel_credentials,
@@ -228,6 +472,141 @@ class TaskService:
             _registered_method=True)
 
     @staticmethod
+    def CountTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.TaskService/CountTasks',
+            mesh_dot_task_dot_v1_dot_task__service__pb2.CountTasksRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_task__service__pb2.CountTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.TaskService/UpdateTask',
+            mesh_dot_task_dot_v1_dot_task__service__pb2.UpdateTaskRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.TaskService/ResumeTask',
+            mesh_dot_task_dot_v1_dot_task__service__pb2.ResumeTaskRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.TaskService/RetryTask',
+            mesh_dot_task_dot_v1_dot_task__service__pb2.RetryTaskRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAttempts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.task.v1.TaskService/ListAttempts',
+            mesh_dot_task_dot_v1_dot_task__service__pb2.ListAttemptsRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_task__service__pb2.ListAttemptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CancelTask(request,
             target,
             options=(),
@@ -270,6 +649,33 @@ class TaskService:
             target,
             '/mesh.task.v1.TaskService/WatchTask',
             mesh_dot_task_dot_v1_dot_task__service__pb2.WatchTaskRequest.SerializeToString,
+            mesh_dot_task_dot_v1_dot_task__pb2.TaskEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mesh.task.v1.TaskService/WatchTasks',
+            mesh_dot_task_dot_v1_dot_task__service__pb2.WatchTasksRequest.SerializeToString,
             mesh_dot_task_dot_v1_dot_task__pb2.TaskEvent.FromString,
             options,
             channel_credentials,

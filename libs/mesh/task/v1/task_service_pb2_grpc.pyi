@@ -19,19 +19,55 @@ class TaskServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CreateTaskRequest, _task_pb2.Task]
     """Accepts a task. When the call returns, the task is durable."""
+    BatchCreateTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.BatchCreateTasksRequest, _task_service_pb2.BatchCreateTasksResponse]
+    """Accepts up to 1000 tasks, each by itself: one that is refused does not keep the others out.
+    When the call returns, the accepted ones are durable.
+    """
+    StreamCreateTasks: _aio.StreamStreamMultiCallable[_task_service_pb2.StreamCreateTasksRequest, _task_service_pb2.StreamCreateTasksResponse]
+    """Accepts tasks on a stream: each request is answered, in order, once its tasks are durable. Many
+    requests may be under way.
+    """
+    RunTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RunTaskRequest, _task_pb2.Task]
+    """Accepts a task and waits for its end, for `wait` at most; then it returns the task as it is. A
+    caller that is cut off finds the task again by its request id.
+    """
     GetTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskRequest, _task_pb2.Task]
     """Gets one task."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]
-    """Lists the tenant's tasks, the newest first, without their inputs and results."""
+    """Lists the tenant's tasks, the newest first unless ordered otherwise, without their inputs and
+    results.
+    """
+    CountTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CountTasksRequest, _task_service_pb2.CountTasksResponse]
+    """Counts the tenant's tasks by state, each state exactly up to 100000."""
+    UpdateTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.UpdateTaskRequest, _task_pb2.Task]
+    """Changes a task that has not ended: `priority`, `labels`, `attributes`, `max_attempts`,
+    `expire_time`, and, while it does not run, `schedule_time`.
+    """
+    ResumeTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ResumeTaskRequest, _task_pb2.Task]
+    """Answers a paused task; it is queued again, and its next agent gets the answer. A rejected
+    approval fails it.
+    """
+    RetryTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_pb2.Task]
+    """Runs a task again: one that waits for another attempt is queued at once; of one that has ended
+    a copy is made, which names it in `replay_of`, and returned.
+    """
+    ListAttempts: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListAttemptsRequest, _task_service_pb2.ListAttemptsResponse]
+    """Lists the attempts of a task, the first first."""
     CancelTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CancelTaskRequest, _task_pb2.Task]
-    """Calls a task off. A queued task ends at once; the agent of a running one is
-    told to stop, and its later reports are refused. Idempotent for a task that
-    is cancelled already; a task with another end answers FAILED_PRECONDITION.
+    """Calls a task off, and all under it. One that does not run ends at once. The agent of a running
+    one is told to stop; its end within `grace` counts, and then its lease is taken away.
+    Idempotent; a task with another end answers FAILED_PRECONDITION.
     """
     WatchTask: _aio.UnaryStreamMultiCallable[_task_service_pb2.WatchTaskRequest, _task_pb2.TaskEvent]
     """Streams a task's changes: first those after `after_sequence` that have
     happened, then each new one as it happens. The stream ends after the
     terminal change. Ordered, without gaps, resumable on any replica.
+    """
+    WatchTasks: _aio.UnaryStreamMultiCallable[_task_service_pb2.WatchTasksRequest, _task_pb2.TaskEvent]
+    """Streams the changes of many tasks as they happen: of those that a filter matches, or of a task
+    and all under it. From now on, or from the offset of an event already seen; changes of one task
+    come in their order, without gaps, and the stream can go on at any replica. A watch of a tree
+    from its beginning gives all of its history; it ends when its root and all under it have ended.
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -44,6 +80,36 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_task_service_pb2.CreateTaskRequest, _abc.Awaitable[_task_pb2.Task]],
     ) -> _abc.Awaitable[_task_pb2.Task]:
         """Accepts a task. When the call returns, the task is durable."""
+
+    @_abc_1.abstractmethod
+    def BatchCreateTasks(
+        self,
+        request: _task_service_pb2.BatchCreateTasksRequest,
+        context: _aio.ServicerContext[_task_service_pb2.BatchCreateTasksRequest, _abc.Awaitable[_task_service_pb2.BatchCreateTasksResponse]],
+    ) -> _abc.Awaitable[_task_service_pb2.BatchCreateTasksResponse]:
+        """Accepts up to 1000 tasks, each by itself: one that is refused does not keep the others out.
+        When the call returns, the accepted ones are durable.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamCreateTasks(
+        self,
+        request_iterator: _abc.AsyncIterator[_task_service_pb2.StreamCreateTasksRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_task_service_pb2.StreamCreateTasksRequest], _abc.AsyncIterator[_task_service_pb2.StreamCreateTasksResponse]],
+    ) -> _abc.AsyncIterator[_task_service_pb2.StreamCreateTasksResponse]:
+        """Accepts tasks on a stream: each request is answered, in order, once its tasks are durable. Many
+        requests may be under way.
+        """
+
+    @_abc_1.abstractmethod
+    def RunTask(
+        self,
+        request: _task_service_pb2.RunTaskRequest,
+        context: _aio.ServicerContext[_task_service_pb2.RunTaskRequest, _abc.Awaitable[_task_pb2.Task]],
+    ) -> _abc.Awaitable[_task_pb2.Task]:
+        """Accepts a task and waits for its end, for `wait` at most; then it returns the task as it is. A
+        caller that is cut off finds the task again by its request id.
+        """
 
     @_abc_1.abstractmethod
     def GetTask(
@@ -59,7 +125,55 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.ListTasksRequest,
         context: _aio.ServicerContext[_task_service_pb2.ListTasksRequest, _abc.Awaitable[_task_service_pb2.ListTasksResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.ListTasksResponse]:
-        """Lists the tenant's tasks, the newest first, without their inputs and results."""
+        """Lists the tenant's tasks, the newest first unless ordered otherwise, without their inputs and
+        results.
+        """
+
+    @_abc_1.abstractmethod
+    def CountTasks(
+        self,
+        request: _task_service_pb2.CountTasksRequest,
+        context: _aio.ServicerContext[_task_service_pb2.CountTasksRequest, _abc.Awaitable[_task_service_pb2.CountTasksResponse]],
+    ) -> _abc.Awaitable[_task_service_pb2.CountTasksResponse]:
+        """Counts the tenant's tasks by state, each state exactly up to 100000."""
+
+    @_abc_1.abstractmethod
+    def UpdateTask(
+        self,
+        request: _task_service_pb2.UpdateTaskRequest,
+        context: _aio.ServicerContext[_task_service_pb2.UpdateTaskRequest, _abc.Awaitable[_task_pb2.Task]],
+    ) -> _abc.Awaitable[_task_pb2.Task]:
+        """Changes a task that has not ended: `priority`, `labels`, `attributes`, `max_attempts`,
+        `expire_time`, and, while it does not run, `schedule_time`.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeTask(
+        self,
+        request: _task_service_pb2.ResumeTaskRequest,
+        context: _aio.ServicerContext[_task_service_pb2.ResumeTaskRequest, _abc.Awaitable[_task_pb2.Task]],
+    ) -> _abc.Awaitable[_task_pb2.Task]:
+        """Answers a paused task; it is queued again, and its next agent gets the answer. A rejected
+        approval fails it.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryTask(
+        self,
+        request: _task_service_pb2.RetryTaskRequest,
+        context: _aio.ServicerContext[_task_service_pb2.RetryTaskRequest, _abc.Awaitable[_task_pb2.Task]],
+    ) -> _abc.Awaitable[_task_pb2.Task]:
+        """Runs a task again: one that waits for another attempt is queued at once; of one that has ended
+        a copy is made, which names it in `replay_of`, and returned.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAttempts(
+        self,
+        request: _task_service_pb2.ListAttemptsRequest,
+        context: _aio.ServicerContext[_task_service_pb2.ListAttemptsRequest, _abc.Awaitable[_task_service_pb2.ListAttemptsResponse]],
+    ) -> _abc.Awaitable[_task_service_pb2.ListAttemptsResponse]:
+        """Lists the attempts of a task, the first first."""
 
     @_abc_1.abstractmethod
     def CancelTask(
@@ -67,9 +181,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.CancelTaskRequest,
         context: _aio.ServicerContext[_task_service_pb2.CancelTaskRequest, _abc.Awaitable[_task_pb2.Task]],
     ) -> _abc.Awaitable[_task_pb2.Task]:
-        """Calls a task off. A queued task ends at once; the agent of a running one is
-        told to stop, and its later reports are refused. Idempotent for a task that
-        is cancelled already; a task with another end answers FAILED_PRECONDITION.
+        """Calls a task off, and all under it. One that does not run ends at once. The agent of a running
+        one is told to stop; its end within `grace` counts, and then its lease is taken away.
+        Idempotent; a task with another end answers FAILED_PRECONDITION.
         """
 
     @_abc_1.abstractmethod
@@ -81,6 +195,18 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams a task's changes: first those after `after_sequence` that have
         happened, then each new one as it happens. The stream ends after the
         terminal change. Ordered, without gaps, resumable on any replica.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchTasks(
+        self,
+        request: _task_service_pb2.WatchTasksRequest,
+        context: _aio.ServicerContext[_task_service_pb2.WatchTasksRequest, _abc.AsyncIterator[_task_pb2.TaskEvent]],
+    ) -> _abc.AsyncIterator[_task_pb2.TaskEvent]:
+        """Streams the changes of many tasks as they happen: of those that a filter matches, or of a task
+        and all under it. From now on, or from the offset of an event already seen; changes of one task
+        come in their order, without gaps, and the stream can go on at any replica. A watch of a tree
+        from its beginning gives all of its history; it ends when its root and all under it have ended.
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,1 @@
+"""Between task's messages and its domain; pure."""

@@ -1,0 +1,1 @@
+"""Who is connected to this replica, whom a task fits, and whose turn it is."""

@@ -1,0 +1,1 @@
+"""Tasks, their states, and what may follow what; pure, without transport or database."""

@@ -1,0 +1,139 @@
+"""A batch of operations, carried out in one transaction; and what is told of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from meshkit.errors import DomainError
+from services.task.domain.task import Task
+from services.task.engine.changes import Changes
+from services.task.engine.follow import blocking, hold_back
+from services.task.engine.needs import Needs
+from services.task.engine.operations.operation import Operation
+from services.task.engine.seating import Plan, Seating
+from services.task.engine.steps import start
+from services.task.engine.transaction import load, save, settle
+from services.task.store import loading, writing
+
+_CLAIM_ROUNDS = 3
+_CLAIM_AT_A_TIME = 500
+
+Outcome = object
+"""What an operation returned, or the DomainError that it raised."""
+
+CHANGED: Final = "task_changed"
+"""Channel on which the ids of changed tasks are notified, at the commit; comma-separated."""
+
+QUEUED: Final = "task_queued"
+"""Channel on which the ids of lanes that got tasks are notified."""
+
+LOST: Final = "lease_lost"
+"""Channel on which `<task id> <epoch>` of leases that were taken away are notified."""
+
+STOP: Final = "stop_asked"
+"""Channel on which `<task id> <epoch> <grace>` of tasks to be stopped are notified."""
+
+SCHEDULED: Final = "task_scheduled"
+"""Channel that is notified when a task got a time to start at."""
+
+_MOST_PAYLOAD = 7900
+
+
+async def carry_out(
+    connection: Any, operations: Sequence[Operation], changes: Changes, seating: Seating
+) -> list[Outcome]:
+    """Do all operations, then give queued tasks to free seats; return what each came to.
+
+    To be called in a transaction; what it changes in `seating` stands only if that commits.
+    """
+    needs = Needs(again=changes.again)
+    for operation in operations:
+        operation.need(needs)
+    await load(connection, needs, changes)
+    outcomes = [_apply(operation, changes) for operation in operations]
+    await settle(connection, changes)
+    notices = _notices(changes)
+    changed = {event.task_id for event in changes.events}
+    await save(connection, changes)
+    changed |= await _claim(connection, changes, seating)
+    await _load_results(connection, changes)
+    notices += _split(CHANGED, [str(task_id) for task_id in changed])
+    if notices:
+        await writing.notify(connection, notices)
+    return outcomes
+
+
+def _apply(operation: Operation, changes: Changes) -> Outcome:
+    try:
+        return operation.apply(changes)
+    except DomainError as refusal:
+        return refusal
+
+
+async def _claim(connection: Any, changes: Changes, seating: Seating) -> set[Any]:
+    """Lease queued tasks to free seats, until either is used up; return the tasks' ids."""
+    changed = set()
+    for _ in range(_CLAIM_ROUNDS):
+        plan = seating.plan(_CLAIM_AT_A_TIME)
+        if not plan.wanted:
+            break
+        tasks = changes.known_whole(await loading.claim(connection, plan.before(changes.now)))
+        await _load_limits(connection, changes, tasks)
+        for task in tasks:
+            _seat(changes, plan, task)
+        seating.finish(plan)
+        await settle(connection, changes)
+        changed |= {event.task_id for event in changes.events}
+        await save(connection, changes)
+    return changed
+
+
+def _seat(changes: Changes, plan: Plan, task: Task) -> None:
+    limit = blocking(changes, task) if task.policy.limit_keys else None
+    if limit is not None:
+        hold_back(changes, task, limit)
+        return
+    seat = plan.seat_for(task)
+    if seat is not None:
+        start(changes, task, seat)
+
+
+async def _load_results(connection: Any, changes: Changes) -> None:
+    waited = [task.id for _, task in changes.started if task.policy.dependencies]
+    if waited:
+        changes.results = await loading.dependency_results(connection, waited)
+
+
+async def _load_limits(connection: Any, changes: Changes, tasks: Sequence[Task]) -> None:
+    needs = Needs()
+    for task in tasks:
+        needs.limits.update((task.tenant, key) for key in task.policy.limit_keys)
+    if needs.limits:
+        await load(connection, needs, changes)
+
+
+def _notices(changes: Changes) -> list[tuple[str, str]]:
+    notices = _split(QUEUED, [str(lane) for lane in changes.lanes])
+    notices += _split(LOST, [f"{lease.task_id} {lease.epoch}" for lease in changes.lost])
+    stops = [f"{lease.task_id} {lease.epoch} {grace}" for lease, grace in changes.to_stop]
+    notices += _split(STOP, stops)
+    if changes.scheduled:
+        notices.append((SCHEDULED, ""))
+    return notices
+
+
+def _split(channel: str, items: Sequence[str]) -> list[tuple[str, str]]:
+    """Join items into payloads that a notification can carry."""
+    notices: list[tuple[str, str]] = []
+    payload: list[str] = []
+    size = 0
+    for item in items:
+        if payload and size + len(item) + 1 > _MOST_PAYLOAD:
+            notices.append((channel, ",".join(payload)))
+            payload, size = [], 0
+        payload.append(item)
+        size += len(item) + 1
+    if payload:
+        notices.append((channel, ",".join(payload)))
+    return notices

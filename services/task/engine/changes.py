@@ -1,0 +1,185 @@
+"""The working set of one transaction: what was read, and what becomes of it.
+
+Operations change it in memory, one after the other; only then it is written, each
+kind of change in one statement. So operations may meet on one task in any order
+and number, and each sees what those before it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from services.task.domain.budgets import BudgetState
+from services.task.domain.limits import Limit
+from services.task.domain.policy import Dependency, DependencyCondition
+from services.task.domain.states import EventType
+from services.task.domain.task import Agent, Lease, Scalar, Task, TaskEvent
+from services.task.engine.consequences import Consequence
+
+
+class Seat(Protocol):
+    """A place at a connected agent."""
+
+    @property
+    def agent(self) -> Agent:
+        """Who sits there."""
+        ...
+
+
+class Seats(Protocol):
+    """Knows which agents are free, and what is undone if the transaction fails."""
+
+    def take_for_new(self, task: Task) -> Seat | None:
+        """Take a seat for a task that has just become ready; None to have it queued."""
+        ...
+
+    def vacate(self, lease: Lease) -> None:
+        """Note that a task has left its agent."""
+        ...
+
+    def queued(self, lane: int) -> None:
+        """Note that a lane holds a queued task."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """New labels and attributes of a task; None for those that stay."""
+
+    id: UUID
+    labels: Mapping[str, str] | None
+    attributes: Mapping[str, Scalar] | None
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a transaction has read and changes.
+
+    Attributes:
+        now: The time of the transaction, by the database's clock.
+        lease: Seconds that a lease lasts.
+        grace: Seconds that an agent has to stop a task in order, unless said otherwise.
+        again: Whether an attempt at this transaction may have been committed.
+        started: The tasks that were given to seats, in order.
+        results: Of the tasks that started ones depend on, by both ids.
+        lost: Leases that were taken away.
+        to_stop: Leases of tasks that are to be stopped, and the grace in seconds.
+        lanes: Lanes that got tasks.
+        scheduled: Whether a task got a time to start at.
+        withdrawn: Tenant and request id of creations that were refused.
+    """
+
+    now: datetime
+    seats: Seats
+    lease: float
+    grace: float
+    live: dict[UUID, Task] = field(default_factory=dict)
+    finished: dict[UUID, Task] = field(default_factory=dict)
+    due: list[Task] = field(default_factory=list)
+    children: dict[UUID, list[UUID]] = field(default_factory=dict)
+    dependents: dict[UUID, list[tuple[UUID, DependencyCondition]]] = field(default_factory=dict)
+    limits: dict[tuple[str, str], Limit] = field(default_factory=dict)
+    members: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
+    waiting: dict[tuple[str, str], list[Task]] = field(default_factory=dict)
+    due_limits: list[tuple[str, str]] = field(default_factory=list)
+    budgets: dict[UUID, BudgetState] = field(default_factory=dict)
+    fresh: set[UUID] = field(default_factory=set)
+    requests: dict[tuple[str, str], tuple[UUID, bytes]] = field(default_factory=dict)
+
+    created: dict[UUID, Task] = field(default_factory=dict)
+    changed: dict[UUID, Task] = field(default_factory=dict)
+    only_started: set[UUID] = field(default_factory=set)
+    given: dict[UUID, Given] = field(default_factory=dict)
+    ended: dict[UUID, Task] = field(default_factory=dict)
+    events: list[TaskEvent] = field(default_factory=list)
+    new_dependencies: list[tuple[UUID, Dependency]] = field(default_factory=list)
+    joined: list[tuple[str, str, UUID]] = field(default_factory=list)
+    left: list[tuple[str, str, UUID]] = field(default_factory=list)
+    touched_limits: set[tuple[str, str]] = field(default_factory=set)
+    touched_budgets: set[UUID] = field(default_factory=set)
+    used_blobs: list[tuple[str, UUID, UUID]] = field(default_factory=list)
+
+    again: bool = False
+    started: list[tuple[Seat, Task]] = field(default_factory=list)
+    results: dict[UUID, dict[UUID, bytes]] = field(default_factory=dict)
+    lost: list[Lease] = field(default_factory=list)
+    to_stop: list[tuple[Lease, float]] = field(default_factory=list)
+    lanes: set[int] = field(default_factory=set)
+    scheduled: bool = False
+    consequences: list[Consequence] = field(default_factory=list)
+    withdrawn: list[tuple[str, str]] = field(default_factory=list)
+
+    def record(
+        self,
+        task: Task,
+        type_: EventType,
+        *,
+        content_type: str | None = None,
+        data: bytes | None = None,
+    ) -> None:
+        """Add an event to a task's history, as the task is now, and have the task stored."""
+        task.last_sequence += 1
+        self.events.append(
+            TaskEvent(
+                task.id,
+                task.tenant,
+                task.root_id,
+                task.last_sequence,
+                type_,
+                self.now,
+                task.state,
+                task.attempt,
+                task.epoch,
+                task.agent_id,
+                task.agent_name,
+                task.progress,
+                task.error,
+                content_type,
+                data,
+            )
+        )
+        self.touch(task)
+
+    def touch(self, task: Task) -> None:
+        """Have a task stored, with the time at which it is to be looked at next."""
+        self.only_started.discard(task.id)
+        if task.is_done:
+            self.changed.pop(task.id, None)
+            self.live.pop(task.id, None)
+            self.ended[task.id] = self.finished[task.id] = task
+            return
+        task.due_time = task.next_due()
+        if task.id not in self.created:
+            self.changed[task.id] = task
+
+    def find(self, tenant: str, task_id: UUID) -> Task | None:
+        """Return a task of the tenant that was read or made, ended or not."""
+        task = self.live.get(task_id) or self.finished.get(task_id)
+        return task if task is not None and task.tenant == tenant else None
+
+    def add(self, task: Task) -> None:
+        """Have a new task stored."""
+        self.created[task.id] = self.live[task.id] = task
+
+    def follow(self, consequence: Consequence) -> None:
+        """Have this happen in the same transaction."""
+        self.consequences.append(consequence)
+
+    def known_whole(self, tasks: Iterable[Task]) -> list[Task]:
+        """Do the same with tasks that were read with what their callers gave."""
+        whole = []
+        for read in tasks:
+            for task in self.known([read]):
+                if task is not read:
+                    task.input, task.input_payload = read.input, read.input_payload
+                    task.labels, task.attributes = read.labels, read.attributes
+                whole.append(task)
+        return whole
+
+    def known(self, tasks: Iterable[Task]) -> list[Task]:
+        """Return tasks just read as this transaction knows them, without those it has ended."""
+        return [self.live.setdefault(each.id, each) for each in tasks if each.id not in self.ended]

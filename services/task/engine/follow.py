@@ -1,0 +1,204 @@
+"""Brings about the consequences of changes: what each needs to have read, and then changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from services.task.domain.limits import Limit, units_of
+from services.task.domain.policy import DependencyCondition
+from services.task.domain.states import EventType, TaskState
+from services.task.domain.task import Task, TaskError
+from services.task.engine.changes import Changes
+from services.task.engine.consequences import (
+    CancelChildren,
+    CancelTasks,
+    Charge,
+    Consequence,
+    EnterQueue,
+    LeaveLimits,
+    LetThrough,
+    MakeRoom,
+    PauseLimit,
+    SettleDependents,
+)
+from services.task.engine.needs import Needs
+from services.task.engine.steps import cancel, end, make_ready, offer, take_away
+
+BUDGET_EXCEEDED: Final = "BudgetExceeded"
+DEPENDENCY_FAILED: Final = "DependencyFailed"
+
+_FAILED: Final = (TaskState.FAILED, TaskState.DEAD_LETTERED)
+
+
+def need(consequence: Consequence, needs: Needs) -> None:
+    """Say what must have been read before a consequence is brought about."""
+    match consequence:
+        case EnterQueue(task) | LeaveLimits(task):
+            needs.limits.update((task.tenant, key) for key in task.policy.limit_keys)
+        case LetThrough(tenant, key):
+            needs.limits.add((tenant, key))
+            needs.waiting.add((tenant, key))
+        case MakeRoom(tenant, key, count):
+            needs.members[tenant, key] = count
+        case PauseLimit(tenant, key):
+            needs.limits.add((tenant, key))
+        case Charge(task):
+            needs.budgets.add(task.root)
+        case SettleDependents(task):
+            needs.dependents.add(task.id)
+        case CancelTasks(ids):
+            needs.tasks.update(ids)
+        case CancelChildren(task_id):
+            needs.trees.add(task_id)
+
+
+def bring_about(consequence: Consequence, changes: Changes) -> None:
+    """Change what a consequence changes."""
+    match consequence:
+        case EnterQueue(task):
+            enter_queue(changes, task)
+        case LeaveLimits():
+            _leave_limits(changes, consequence)
+        case LetThrough(tenant, key):
+            _let_through(changes, changes.limits.get((tenant, key)))
+        case MakeRoom(tenant, key):
+            changes.follow(CancelTasks(tuple(changes.members.get((tenant, key), ())), 0.0))
+        case PauseLimit(tenant, key, seconds):
+            _pause_limit(changes, changes.limits.get((tenant, key)), seconds)
+        case Charge():
+            _charge(changes, consequence)
+        case SettleDependents(task):
+            _settle(changes, task)
+        case CancelTasks(ids, grace):
+            for task_id in ids:
+                if (found := changes.live.get(task_id)) is not None:
+                    cancel(changes, found, grace)
+        case CancelChildren(task_id, grace):
+            changes.follow(CancelTasks(tuple(changes.children.get(task_id, ())), grace))
+
+
+def blocking(changes: Changes, task: Task) -> Limit | None:
+    """Return the limit that keeps a task from starting now, if one does."""
+    for key in sorted(task.policy.limit_keys):
+        limit = changes.limits[task.tenant, key]
+        if not limit.is_open(changes.now, units_of(task.policy, key)):
+            return limit
+    return None
+
+
+def hold_back(changes: Changes, task: Task, limit: Limit) -> None:
+    """Have a queued task wait behind a limit."""
+    task.blocked_by = limit.key
+    limit.waiting += 1
+    changes.touched_limits.add((limit.tenant, limit.key))
+    changes.touch(task)
+
+
+def enter_queue(changes: Changes, task: Task) -> None:
+    """Offer a queued task to agents, unless a limit is closed or others wait behind it."""
+    if task.state is not TaskState.QUEUED:
+        return
+    limit = blocking(changes, task) or _crowded(changes, task)
+    if limit is None:
+        offer(changes, task)
+    else:
+        hold_back(changes, task, limit)
+
+
+def _crowded(changes: Changes, task: Task) -> Limit | None:
+    limits = (changes.limits[task.tenant, key] for key in sorted(task.policy.limit_keys))
+    return next((limit for limit in limits if limit.waiting), None)
+
+
+def _leave_limits(changes: Changes, leaving: LeaveLimits) -> None:
+    task = leaving.task
+    for key in task.policy.limit_keys:
+        limit = changes.limits.get((task.tenant, key))
+        if limit is None:
+            continue
+        if leaving.ran:
+            limit.give_back()
+        if leaving.behind == key:
+            limit.waiting = max(limit.waiting - 1, 0)
+        if leaving.ended:
+            limit.members = max(limit.members - 1, 0)
+            changes.left.append((task.tenant, key, task.id))
+        changes.touched_limits.add((task.tenant, key))
+        if limit.waiting:
+            changes.follow(LetThrough(task.tenant, key))
+
+
+def _let_through(changes: Changes, limit: Limit | None) -> None:
+    if limit is None:
+        return
+    changes.touched_limits.add((limit.tenant, limit.key))
+    waiting = changes.waiting.pop((limit.tenant, limit.key), [])
+    for task in changes.known(waiting)[: limit.room(changes.now)]:
+        if task.blocked_by != limit.key:
+            continue
+        task.blocked_by = None
+        limit.waiting = max(limit.waiting - 1, 0)
+        limit.turn = task.lane
+        changes.touch(task)
+        changes.lanes.add(task.lane)
+        changes.seats.queued(task.lane)
+
+
+def _pause_limit(changes: Changes, limit: Limit | None, seconds: float) -> None:
+    if limit is None:
+        return
+    until = changes.now + timedelta(seconds=seconds)
+    if limit.paused_until is None or limit.paused_until < until:
+        limit.paused_until = until
+        changes.touched_limits.add((limit.tenant, limit.key))
+
+
+def _charge(changes: Changes, charge: Charge) -> None:
+    budget = changes.budgets.get(charge.task.root)
+    if budget is None:
+        return
+    budget.charge(charge.usage)
+    changes.touched_budgets.add(charge.task.root)
+    exceeded, task = budget.exceeded(), charge.task
+    if exceeded and task.state is TaskState.RUNNING:
+        task.error = TaskError(BUDGET_EXCEEDED, f"The budget's {exceeded} is used up.")
+        take_away(changes, task)
+        end(changes, task, TaskState.FAILED)
+
+
+def _settle(changes: Changes, ended: Task) -> None:
+    for task_id, condition in changes.dependents.get(ended.id, ()):
+        if (task := changes.live.get(task_id)) is not None:
+            settle_one(changes, task, ended, condition)
+
+
+def settle_one(changes: Changes, task: Task, ended: Task, condition: DependencyCondition) -> None:
+    """Note that a task which another waited for has ended."""
+    if task.state is not TaskState.SCHEDULED or not task.awaits:
+        return
+    task.awaits -= 1
+    if not is_met(condition, ended.state):
+        if not (task.policy.needs_any and task.awaits):
+            task.error = TaskError(
+                DEPENDENCY_FAILED, f"Task {ended.id}, which this one waited for, {ended.state}."
+            )
+            end(changes, task, TaskState.CANCELLED)
+            return
+    elif task.policy.needs_any:
+        task.awaits = 0
+    if task.awaits == 0 and task.ready_time <= changes.now:
+        make_ready(changes, task, EventType.QUEUED)
+    else:
+        changes.touch(task)
+
+
+def is_met(condition: DependencyCondition, state: TaskState) -> bool:
+    """Tell whether a task that has ended so is what another waited for."""
+    match condition:
+        case DependencyCondition.SUCCEEDED:
+            return state is TaskState.SUCCEEDED
+        case DependencyCondition.FAILED:
+            return state in _FAILED
+        case DependencyCondition.ENDED:
+            return True

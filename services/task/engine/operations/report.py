@@ -1,0 +1,163 @@
+"""What agents say of the tasks they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from services.task.domain.reports import (
+    LEASE_LOST,
+    Alive,
+    Completed,
+    Failed,
+    Outcome,
+    Output,
+    Paused,
+    Receipt,
+    Released,
+    Stopped,
+)
+from services.task.domain.retries import Backoff
+from services.task.domain.states import EventType, TaskState
+from services.task.domain.task import Lease, Progress, Task, Usage
+from services.task.engine.changes import Changes
+from services.task.engine.consequences import Charge, PauseLimit
+from services.task.engine.needs import Needs
+from services.task.engine.steps import end, fail_attempt, pause, release
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Records what became of tasks of one agent.
+
+    A report on a lease that is lost is refused. One that ends an attempt and comes
+    again is accepted again, without effect.
+    """
+
+    tenant: str
+    agent_id: UUID
+    outcomes: Sequence[tuple[Lease, Outcome]]
+    backoff: Backoff
+
+    def need(self, needs: Needs) -> None:
+        """Ask for the tasks."""
+        needs.tasks.update(lease.task_id for lease, _ in self.outcomes)
+
+    def apply(self, changes: Changes) -> list[Receipt]:
+        """Record each that counts; return a receipt for each."""
+        return [self._one(changes, lease, outcome) for lease, outcome in self.outcomes]
+
+    def _one(self, changes: Changes, lease: Lease, outcome: Outcome) -> Receipt:
+        task = changes.find(self.tenant, lease.task_id)
+        if task is None or task.agent_id != self.agent_id or task.epoch != lease.epoch:
+            return Receipt(lease, accepted=False, reason=LEASE_LOST)
+        if task.state is not TaskState.RUNNING:
+            repeated = _is_repeat(task, outcome)
+            return Receipt(lease, repeated, "" if repeated else LEASE_LOST)
+        self._take(changes, task, outcome)
+        return Receipt(lease, accepted=True)
+
+    def _take(self, changes: Changes, task: Task, outcome: Outcome) -> None:
+        task.seen_time = changes.now
+        match outcome:
+            case Completed(result, payload, usage):
+                self._charge(changes, task, usage)
+                task.result, task.result_payload = result, payload
+                end(changes, task, TaskState.SUCCEEDED)
+            case Failed():
+                self._fail(changes, task, outcome)
+            case Progress():
+                task.progress = outcome
+                changes.record(task, EventType.PROGRESSED)
+            case Output(content_type, data):
+                changes.record(task, EventType.OUTPUT, content_type=content_type, data=data)
+            case Alive(checkpoint, usage):
+                if checkpoint is not None:
+                    task.checkpoint = checkpoint
+                changes.touch(task)
+                self._charge(changes, task, usage)
+            case Released():
+                release(changes, task)
+            case Paused(question):
+                pause(changes, task, question)
+            case Stopped():
+                release(changes, task)
+
+    def _fail(self, changes: Changes, task: Task, failed: Failed) -> None:
+        self._charge(changes, task, failed.usage)
+        delay = self.backoff.delay(task.policy.retry, task.attempt)
+        if failed.retry_after is not None:
+            delay = max(delay, failed.retry_after)
+            if failed.pause_key in task.policy.limit_keys:
+                changes.follow(PauseLimit(task.tenant, failed.pause_key, failed.retry_after))
+        fail_attempt(changes, task, failed.error, retryable=failed.retryable, delay=delay)
+
+    def _charge(self, changes: Changes, task: Task, usage: Usage) -> None:
+        if usage:
+            task.tokens += usage.tokens
+            task.cost += usage.cost
+            changes.follow(Charge(task, usage))
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Which leases are still held, and which of those are to be stopped."""
+
+    held: frozenset[Lease]
+    to_stop: frozenset[Lease]
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Prolongs the leases that an agent still holds."""
+
+    tenant: str
+    agent_id: UUID
+    leases: Sequence[Lease]
+
+    def need(self, needs: Needs) -> None:
+        """Ask for the tasks."""
+        needs.tasks.update(lease.task_id for lease in self.leases)
+
+    def apply(self, changes: Changes) -> Renewed:
+        """Prolong them."""
+        held: set[Lease] = set()
+        to_stop: set[Lease] = set()
+        for lease in self.leases:
+            task = changes.live.get(lease.task_id)
+            if task is None or not self._holds(task, lease):
+                continue
+            task.lease_time = changes.now + timedelta(seconds=changes.lease)
+            changes.touch(task)
+            held.add(lease)
+            if task.cancel_request_time is not None:
+                to_stop.add(lease)
+        return Renewed(frozenset(held), frozenset(to_stop))
+
+    def _holds(self, task: Task, lease: Lease) -> bool:
+        return (
+            task.tenant == self.tenant
+            and task.agent_id == self.agent_id
+            and task.epoch == lease.epoch
+            and task.state is TaskState.RUNNING
+        )
+
+
+def _is_repeat(task: Task, outcome: Outcome) -> bool:
+    """Tell whether `outcome` is what brought the task, at this epoch, to where it is."""
+    waits = task.state in (TaskState.QUEUED, TaskState.SCHEDULED)
+    match outcome:
+        case Completed():
+            return task.state is TaskState.SUCCEEDED
+        case Failed():
+            return task.error is not None and (waits or task.is_done)
+        case Released():
+            return waits and task.error is None
+        case Paused():
+            return task.state is TaskState.PAUSED
+        case Stopped():
+            return task.state is TaskState.CANCELLED or (waits and task.error is None)
+        case _:
+            return False

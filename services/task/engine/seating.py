@@ -1,0 +1,355 @@
+"""Which seat each task gets: the agents with free slots, and the lanes with waiting tasks.
+
+What the writer does here within a transaction stands only if that commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from services.task.dispatch.fitting import Fit, fit
+from services.task.dispatch.steering import Steering
+from services.task.dispatch.streams import (
+    Assigned,
+    Lost,
+    StopAsked,
+    Stream,
+    batches,
+)
+from services.task.dispatch.turns import Turns
+from services.task.domain.lanes import Lane
+from services.task.domain.task import Lease, Task
+from services.task.engine.changes import Changes
+
+_RECHECK_SECONDS: Final = 0.05
+
+
+@dataclass(slots=True)
+class Plan:
+    """How many tasks of which lanes go to which seats."""
+
+    seats: dict[int, deque[Stream]] = field(default_factory=dict)
+    lanes: dict[int, Lane] = field(default_factory=dict)
+    late: set[int] = field(default_factory=set)
+    _seating: Seating | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to claim."""
+        return bool(self.seats)
+
+    def before(self, now: datetime) -> list[tuple[int, int, datetime]]:
+        """Return lane, count, and the latest time of becoming ready, of what to claim."""
+        return [(lane, len(seats), self._latest(lane, now)) for lane, seats in self.seats.items()]
+
+    def _latest(self, lane: int, now: datetime) -> datetime:
+        patience = self.lanes[lane].key.placement.patience if lane in self.late else 0.0
+        # What was queued in this very transaction is of this very time.
+        return now - timedelta(seconds=patience)
+
+    def seat_for(self, task: Task) -> Stream | None:
+        """Return the seat for a claimed task."""
+        seats = self.seats.get(task.lane)
+        if not seats or self._seating is None:
+            return None
+        stream = seats.popleft()
+        self._seating.seat(stream, task)
+        self._seating.count_turn(self.lanes[task.lane])
+        return stream
+
+
+class Seating:
+    """The free seats and the waiting lanes of this replica."""
+
+    def __init__(self, steering: Steering) -> None:
+        self.steering = steering
+        self.lanes: dict[int, Lane] = {}
+        self.streams: set[Stream] = set()
+        self._free: dict[tuple[str, str], dict[Stream, None]] = {}
+        self._waiting: dict[str, dict[int, Lane]] = {}
+        self._crowds: dict[tuple[str, str], int] = {}
+        self._turns: dict[str, Turns] = {}
+        self._holders: dict[UUID, Stream] = {}
+        self._left: dict[Lease, Stream] = {}
+        self._undo: list[Callable[[], None]] = []
+        self._plan: Plan | None = None
+        self._doubted: set[int] = set()
+        self._on_work: Callable[[], None] = lambda: None
+        self._on_orphans: Callable[[Stream, list[Task]], None] = lambda _stream, _tasks: None
+
+    # What the rest of the replica tells.
+
+    def on_work(self, wake: Callable[[], None]) -> None:
+        """Have the writer woken when there may be a task for a seat."""
+        self._on_work = wake
+
+    def on_orphans(self, give_back: Callable[[Stream, list[Task]], None]) -> None:
+        """Have tasks given back whose stream ended while they were leased to it."""
+        self._on_orphans = give_back
+
+    def add(self, stream: Stream) -> None:
+        """Begin to give tasks to a stream."""
+        self.streams.add(stream)
+        for task_id in stream.held:
+            self._holders[task_id] = stream
+        self.refresh(stream)
+
+    def remove(self, stream: Stream) -> None:
+        """Give nothing more to a stream that has ended."""
+        self.streams.discard(stream)
+        self.refresh(stream)
+        for task_id in stream.held:
+            if self._holders.get(task_id) is stream:
+                del self._holders[task_id]
+
+    def refresh(self, stream: Stream) -> None:
+        """Note that a stream has more or fewer free slots than before."""
+        available = stream in self.streams and stream.free > 0
+        tenant = stream.agent.tenant
+        for capability in stream.capabilities:
+            place = (tenant, capability)
+            if available:
+                free = self._free.setdefault(place, {})
+                if stream not in free:
+                    free[stream] = None
+            elif (streams := self._free.get(place)) is not None:
+                streams.pop(stream, None)
+                if not streams:
+                    del self._free[place]
+        if available and self._waiting.get(tenant):
+            self._on_work()
+
+    def look(self) -> None:
+        """Have the writer look whether there is a task for a seat."""
+        self._on_work()
+
+    def wait_in(self, lane: Lane) -> None:
+        """Note that a lane holds tasks."""
+        self.lanes[lane.id] = lane
+        self.queued(lane.id)
+
+    def holder(self, task_id: UUID) -> Stream | None:
+        """Return the stream whose agent holds a task."""
+        return self._holders.get(task_id)
+
+    def drop(self, stream: Stream, lease: Lease) -> None:
+        """Note that a stream's agent no longer holds a lease."""
+        if stream.held.get(lease.task_id) == lease.epoch:
+            del stream.held[lease.task_id]
+            stream.renewed.pop(lease.task_id, None)
+            if self._holders.get(lease.task_id) is stream:
+                del self._holders[lease.task_id]
+            self.refresh(stream)
+
+    # What the writer does within a transaction.
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self._undo.clear()
+        self._left.clear()
+
+    def rollback(self) -> None:
+        """Undo what was done since `begin`."""
+        for action in reversed(self._undo):
+            action()
+        self._undo.clear()
+        if self._plan is not None:
+            for seats in self._plan.seats.values():
+                for stream in seats:
+                    self.give_back(stream)
+            self._plan = None
+
+    def commit(self, changes: Changes) -> None:
+        """Tell the agents what they were given, and what they have lost."""
+        self._undo.clear()
+        given: dict[Stream, list[Task]] = {}
+        for seat, task in changes.started:
+            if isinstance(seat, Stream):
+                given.setdefault(seat, []).append(task)
+        for stream, tasks in given.items():
+            if stream not in self.streams:
+                self._on_orphans(stream, tasks)
+                continue
+            for batch in batches(tasks):
+                stream.send(Assigned(batch, changes.results))
+        for lease in changes.lost:
+            if (loser := self._left.get(lease)) is not None:
+                loser.send(Lost([lease]))
+        for lease, grace in changes.to_stop:
+            if (holder := self._holders.get(lease.task_id)) is not None:
+                holder.send(StopAsked([lease], grace))
+
+    def take_for_new(self, task: Task) -> Stream | None:
+        """Take a seat for a task that has just become ready, unless others wait for it."""
+        lane = self.lanes.get(task.lane)
+        if lane is None or lane.id in self._waiting.get(task.tenant, ()):
+            return None
+        stream, verdict = self._pick(lane)
+        if stream is None or verdict is not Fit.YES or self._is_awaited(stream):
+            return None
+        self.seat(stream, task, reserved=False)
+        return stream
+
+    def seat(self, stream: Stream, task: Task, *, reserved: bool = True) -> None:
+        """Have a task sit at a stream, under the epoch that it is about to get."""
+        task_id, epoch = task.id, task.epoch + 1
+        if reserved:
+            stream.reserved -= 1
+        stream.held[task_id] = epoch
+        self._holders[task_id] = stream
+        self.refresh(stream)
+        self._undo.append(lambda: self.drop(stream, Lease(task_id, epoch)))
+
+    def vacate(self, lease: Lease) -> None:
+        """Note that a task has left its agent."""
+        stream = self._holders.get(lease.task_id)
+        if stream is None or stream.held.get(lease.task_id) != lease.epoch:
+            return
+        self._left[lease] = stream
+        self.drop(stream, lease)
+        self._undo.append(lambda: self._hold(stream, lease))
+
+    def count_turn(self, lane: Lane) -> None:
+        """Note that a lane has used a turn."""
+        self._turns[lane.key.tenant].count(lane)
+
+    def give_back(self, stream: Stream) -> None:
+        """Give back a seat that was reserved."""
+        stream.reserved -= 1
+        self.refresh(stream)
+
+    def queued(self, lane_id: int) -> None:
+        """Note that a lane holds a queued task."""
+        lane = self.lanes.get(lane_id)
+        if lane is None:
+            return
+        lanes = self._waiting.setdefault(lane.key.tenant, {})
+        if lane_id not in lanes:
+            lanes[lane_id] = lane
+            place = (lane.key.tenant, lane.key.capability)
+            self._crowds[place] = self._crowds.get(place, 0) + 1
+        if self._free.get((lane.key.tenant, lane.key.capability)):
+            self._on_work()
+
+    def has_work(self) -> bool:
+        """Tell whether a lane waits for which there may be a seat."""
+        return any(place in self._free for place in self._crowds)
+
+    def plan(self, most: int) -> Plan:
+        """Decide which lanes' tasks go to which seats, up to `most` tasks."""
+        self._plan = plan = Plan(_seating=self)
+        for tenant, lanes in self._waiting.items():
+            turns = self._turns.setdefault(tenant, Turns())
+            able = [
+                lane
+                for lane in lanes.values()
+                if self._free.get((tenant, lane.key.capability))
+                and not self.steering.is_paused(tenant, lane.key.capability)
+            ]
+            if able:
+                self._plan_tenant(plan, turns, able, most)
+        return plan
+
+    def finish(self, plan: Plan) -> None:
+        """Give back the seats that were left over; forget the lanes that gave less than asked."""
+        for lane_id, seats in plan.seats.items():
+            if not seats:
+                continue
+            for stream in seats:
+                self.give_back(stream)
+            self._doubt(plan.lanes[lane_id], late=lane_id in plan.late)
+        self._plan = None
+
+    def _plan_tenant(self, plan: Plan, turns: Turns, lanes: list[Lane], most: int) -> None:
+        round_ = turns.round(lanes)
+        while (lane := round_.next()) is not None and most > 0:
+            stream, verdict = self._pick(lane)
+            # While a preferred agent has a seat, the others wait.
+            if stream is None or (
+                verdict is Fit.LATER and lane.id in plan.seats and lane.id not in plan.late
+            ):
+                round_.drop(lane)
+                continue
+            stream.reserved += 1
+            self.refresh(stream)
+            plan.seats.setdefault(lane.id, deque()).append(stream)
+            plan.lanes[lane.id] = lane
+            if verdict is Fit.LATER:
+                plan.late.add(lane.id)
+            round_.take(lane)
+            most -= 1
+
+    def _pick(self, lane: Lane) -> tuple[Stream | None, Fit]:
+        place = (lane.key.tenant, lane.key.capability)
+        streams = self._free.get(place)
+        if not streams or self.steering.is_paused(*place):
+            return None, Fit.NO
+        later: Stream | None = None
+        for stream in streams:
+            verdict = self._fit(stream, lane)
+            if verdict is Fit.YES:
+                # To the end, so that the next one goes to another.
+                del streams[stream]
+                streams[stream] = None
+                return stream, verdict
+            if verdict is Fit.LATER and later is None:
+                later = stream
+        return later, Fit.LATER if later is not None else Fit.NO
+
+    def _fit(self, stream: Stream, lane: Lane) -> int:
+        if stream.fits_version != self.steering.version:
+            stream.fits.clear()
+            stream.fits_version = self.steering.version
+        verdict = stream.fits.get(lane.id)
+        if verdict is None:
+            key = lane.key
+            routing = self.steering.routings.get((key.tenant, key.capability))
+            verdict = fit(key, stream.agent, stream.build_id, routing)
+            stream.fits[lane.id] = verdict
+        if self.steering.agents and self.steering.is_agent_paused(
+            stream.agent.tenant, str(stream.agent.id)
+        ):
+            return Fit.NO
+        return verdict
+
+    def _is_awaited(self, stream: Stream) -> bool:
+        if not self._crowds:
+            return False
+        tenant = stream.agent.tenant
+        return any(self._crowds.get((tenant, each)) for each in stream.capabilities)
+
+    def _forget(self, lane: Lane) -> None:
+        lanes = self._waiting.get(lane.key.tenant, {})
+        if lanes.pop(lane.id, None) is not None:
+            place = (lane.key.tenant, lane.key.capability)
+            self._crowds[place] -= 1
+            if not self._crowds[place]:
+                del self._crowds[place]
+
+    def _doubt(self, lane: Lane, *, late: bool) -> None:
+        """Forget a lane that gave less than it was asked for, but look again once.
+
+        Its tasks may have been locked by another replica that then let them go, or wait
+        for a preferred agent.
+        """
+        self._forget(lane)
+        loop = asyncio.get_running_loop()
+        if late:
+            loop.call_later(lane.key.placement.patience + _RECHECK_SECONDS, self.wait_in, lane)
+        elif lane.id in self._doubted:
+            self._doubted.discard(lane.id)
+        else:
+            self._doubted.add(lane.id)
+            loop.call_later(_RECHECK_SECONDS, self.wait_in, lane)
+
+    def _hold(self, stream: Stream, lease: Lease) -> None:
+        if stream in self.streams:
+            stream.held[lease.task_id] = lease.epoch
+            self._holders[lease.task_id] = stream
+            self.refresh(stream)

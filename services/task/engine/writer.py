@@ -1,0 +1,209 @@
+"""The writer: merges what everybody wants of the database into one transaction after another."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Histogram
+from sqlalchemy import URL
+
+from meshkit.errors import DomainError, InvalidArgument, Unavailable
+from services.task.engine.batch import Outcome, carry_out
+from services.task.engine.changes import Changes
+from services.task.engine.operations.operation import Operation
+from services.task.engine.seating import Seating
+from services.task.engine.session import Session
+
+log = structlog.get_logger()
+
+BATCH_SIZE = Histogram(
+    "agentmesh_engine_batch_operations",
+    "Operations in a transaction of the engine.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+)
+BATCH_SECONDS = Histogram(
+    "agentmesh_engine_batch_seconds",
+    "Time of a transaction of the engine.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
+RETRIES = Counter("agentmesh_engine_retries", "Transactions of the engine that were done again.")
+
+_MOST_OPERATIONS = 500
+# An idle writer commits at once; a busy one waits for what is about to come, since a transaction
+# of thirty costs hardly more than one of three.
+_BUSY_OPERATIONS = 3
+_PAUSE_SECONDS = 0.001
+_LINGER_SECONDS = 0.005
+_ATTEMPTS = 5
+_RECONNECT_SECONDS = 0.1
+_LATER_SECONDS = 0.5
+_CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_BROKEN = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+
+
+@dataclass(eq=False, slots=True)
+class _Pending:
+    operation: Operation
+    done: asyncio.Future[Any] = field(repr=False)
+
+
+class Writer:
+    """Carries out operations, many in each transaction; a caller is told after the commit.
+
+    If a transaction fails on what one operation brought, each is done again by
+    itself, so that this one fails alone. If the connection broke, the transaction is
+    done again on a new one: operations know what they had done before.
+    """
+
+    def __init__(self, url: URL, seating: Seating, *, lease: float, grace: float) -> None:
+        self._session = Session(url)
+        self._seating = seating
+        self._lease = lease
+        self._grace = grace
+        self._pending: list[_Pending] = []
+        self._wanted = asyncio.Event()
+        self._last = (0, 0.0)
+        seating.on_work(self._wanted.set)
+
+    async def do(self, operation: Operation) -> Any:
+        """Carry out an operation and return what it came to, once that is durable.
+
+        A caller that is cancelled meanwhile leaves it to be done.
+
+        Raises:
+            DomainError: It was refused, and nothing has changed.
+            Unavailable: The database is away; it may or may not have been done.
+        """
+        pending = _Pending(operation, asyncio.get_running_loop().create_future())
+        self._pending.append(pending)
+        self._wanted.set()
+        return await pending.done
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        try:
+            while True:
+                await self._wanted.wait()
+                await self._linger()
+                self._wanted.clear()
+                batch = self._pending[:_MOST_OPERATIONS]
+                del self._pending[:_MOST_OPERATIONS]
+                if self._pending:
+                    self._wanted.set()
+                await self._write(batch)
+        finally:
+            for pending in self._pending:
+                pending.done.cancel()
+            self._session.drop()
+
+    async def _linger(self) -> None:
+        operations, seconds = self._last
+        if operations < _BUSY_OPERATIONS:
+            return
+        until = time.monotonic() + min(4 * seconds, _LINGER_SECONDS)
+        while len(self._pending) < _MOST_OPERATIONS:
+            waiting = len(self._pending)
+            await asyncio.sleep(_PAUSE_SECONDS)
+            if len(self._pending) == waiting or time.monotonic() >= until:
+                return
+
+    async def _write(self, batch: Sequence[_Pending]) -> None:
+        begun = time.monotonic()
+        try:
+            await self._attempt(batch)
+        except Unavailable as error:
+            self._fail(batch, error)
+            return
+        except Exception as error:
+            if len(batch) > 1:
+                for pending in batch:
+                    await self._write([pending])
+            else:
+                self._fail(batch, error)
+            return
+        self._last = (len(batch), time.monotonic() - begun)
+        BATCH_SIZE.observe(len(batch))
+        BATCH_SECONDS.observe(self._last[1])
+
+    async def _attempt(self, batch: Sequence[_Pending]) -> None:
+        broken = False
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._transaction(batch, again=broken)
+            except _CONFLICTS:
+                if attempt == _ATTEMPTS:
+                    raise
+            except _BROKEN as error:
+                if isinstance(error, ValueError):
+                    # A value that can't be sent; the connection is fine.
+                    raise
+                self._session.drop()
+                broken = True
+                if attempt == _ATTEMPTS:
+                    raise Unavailable(
+                        "The database can't be reached now. Try again.", retry_after=1.0
+                    ) from error
+                log.warning("connection lost", cause=repr(error))
+                await asyncio.sleep(_RECONNECT_SECONDS * attempt)
+            else:
+                return
+            RETRIES.inc()
+
+    async def _transaction(self, batch: Sequence[_Pending], *, again: bool) -> None:
+        if not batch and not self._seating.has_work():
+            return
+        connection = await self._session.connection()
+        now = await self._session.now()
+        changes = Changes(now, self._seating, self._lease, self._grace, again=again)
+        self._seating.begin()
+        try:
+            async with connection.transaction():
+                operations = [pending.operation for pending in batch]
+                outcomes = await carry_out(connection, operations, changes, self._seating)
+        except BaseException:
+            self._seating.rollback()
+            raise
+        self._seating.commit(changes)
+        self._tell(batch, outcomes)
+        if self._seating.has_work():
+            self._wanted.set()
+
+    def _tell(self, batch: Sequence[_Pending], outcomes: Sequence[Outcome]) -> None:
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            if pending.done.done():
+                continue
+            if isinstance(outcome, Exception):
+                pending.done.set_exception(outcome)
+            else:
+                pending.done.set_result(outcome)
+
+    def _fail(self, batch: Sequence[_Pending], error: Exception) -> None:
+        for pending in batch:
+            if not pending.done.done():
+                pending.done.set_exception(_translated(error))
+        if not isinstance(error, DomainError | asyncpg.DataError):
+            log.error("the engine failed", exc_info=error)
+        if not batch:
+            log.warning("can't claim", cause=repr(error))
+            asyncio.get_running_loop().call_later(_LATER_SECONDS, self._wanted.set)
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(
+        error, asyncpg.UntranslatableCharacterError | asyncpg.CharacterNotInRepertoireError
+    ):
+        return InvalidArgument("The request holds a NUL character (U+0000); leave it out.")
+    return error

@@ -1,0 +1,424 @@
+"""The engine: lanes, limits, dependencies, a log of events, and finished tasks apart.
+
+Tasks of the former tables are carried over; their histories are.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+from meshkit.events import outbox
+
+revision = "0002"
+down_revision = "0001"
+
+# A task that ends leaves `tasks`, so that the table and its indexes stay as small as the work
+# that there is. Both tables begin with the same columns.
+_COMMON = """
+    id uuid NOT NULL,
+    tenant text NOT NULL,
+    capability text NOT NULL,
+    state text NOT NULL,
+    priority smallint NOT NULL,
+    attempt integer NOT NULL,
+    max_attempts integer NOT NULL,
+    epoch bigint NOT NULL,
+    creator text NOT NULL,
+    create_time timestamptz NOT NULL,
+    ready_time timestamptz NOT NULL,
+    last_sequence bigint NOT NULL,
+    policy text,
+    parent_id uuid,
+    root_id uuid,
+    depth smallint NOT NULL,
+    replay_of uuid,
+    agent_id uuid,
+    agent_name text NOT NULL,
+    progress_fraction double precision,
+    progress_message text,
+    error_type text,
+    error_message text,
+    tokens bigint NOT NULL,
+    cost double precision NOT NULL,
+    start_time timestamptz,
+    input bytea NOT NULL,
+    input_payload bytea,
+    labels jsonb NOT NULL,
+    attributes jsonb NOT NULL
+"""
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE tasks RENAME TO old_tasks")
+    op.execute("ALTER TABLE task_events RENAME TO old_task_events")
+    op.execute("ALTER INDEX tasks_pkey RENAME TO old_tasks_pkey")
+    op.execute("ALTER INDEX task_events_pkey RENAME TO old_task_events_pkey")
+    for index in ("queue", "retrying", "leases", "by_tenant", "by_state", "by_capability"):
+        op.execute(f"DROP INDEX tasks_{index}")
+    _lanes()
+    _tasks()
+    _finished_tasks()
+    _events()
+    _relations()
+    _steering()
+    op.execute("DROP TABLE outbox")
+    for statement in outbox.OUTBOX_DDL:
+        op.execute(statement)
+    _carry_over()
+    op.execute("DROP TABLE old_tasks")
+    op.execute("DROP TABLE old_task_events")
+
+
+def _lanes() -> None:
+    op.execute(
+        """
+        CREATE TABLE lanes (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            tenant text NOT NULL,
+            capability text NOT NULL,
+            priority smallint NOT NULL,
+            placement text NOT NULL,
+            fairness_key text NOT NULL,
+            bucket smallint NOT NULL,
+            weight double precision NOT NULL
+        )
+        """
+    )
+    # A placement may be longer than an index entry, hence its digest.
+    op.execute(
+        """
+        CREATE UNIQUE INDEX lanes_key ON lanes
+        (tenant, capability, priority, md5(placement), fairness_key, bucket)
+        """
+    )
+
+
+def _tasks() -> None:
+    op.execute(
+        f"""
+        CREATE TABLE tasks (
+            {_COMMON},
+            lane bigint NOT NULL,
+            blocked_by text,
+            awaits integer NOT NULL,
+            has_dependents boolean NOT NULL DEFAULT false,
+            has_children boolean NOT NULL DEFAULT false,
+            checkpoint bytea,
+            answer bytea,
+            pause bytea,
+            seen_time timestamptz,
+            lease_time timestamptz,
+            cancel_request_time timestamptz,
+            cancel_by timestamptz,
+            due_time timestamptz,
+            PRIMARY KEY (id),
+            CHECK (state IN ('scheduled', 'queued', 'running', 'paused'))
+        ) WITH (
+            fillfactor = 85,
+            autovacuum_vacuum_scale_factor = 0.02,
+            autovacuum_vacuum_threshold = 1000,
+            autovacuum_vacuum_insert_scale_factor = 0.1,
+            autovacuum_vacuum_cost_delay = 0
+        )
+        """
+    )
+    op.execute(
+        "CREATE INDEX tasks_queue ON tasks (lane, id) WHERE state = 'queued' AND blocked_by IS NULL"
+    )
+    op.execute("CREATE INDEX tasks_due ON tasks (due_time) WHERE due_time IS NOT NULL")
+    op.execute("CREATE INDEX tasks_by_tenant ON tasks (tenant, id)")
+    op.execute("CREATE INDEX tasks_by_state ON tasks (tenant, state, id) WHERE state <> 'queued'")
+    op.execute("CREATE INDEX tasks_by_agent ON tasks (agent_id) WHERE state = 'running'")
+    op.execute("CREATE INDEX tasks_by_parent ON tasks (parent_id) WHERE parent_id IS NOT NULL")
+    op.execute(
+        """
+        CREATE INDEX tasks_blocked ON tasks (tenant, blocked_by, priority DESC, id)
+        WHERE blocked_by IS NOT NULL
+        """
+    )
+    op.execute(
+        "CREATE INDEX tasks_by_labels ON tasks USING gin (labels jsonb_path_ops)"
+        " WHERE labels <> '{}'"
+    )
+    op.execute(
+        "CREATE INDEX tasks_by_attributes ON tasks USING gin (attributes jsonb_path_ops)"
+        " WHERE attributes <> '{}'"
+    )
+
+
+def _finished_tasks() -> None:
+    op.execute(
+        f"""
+        CREATE TABLE finished_tasks (
+            {_COMMON},
+            result bytea,
+            result_payload bytea,
+            end_time timestamptz NOT NULL,
+            PRIMARY KEY (id),
+            CHECK (state IN ('succeeded', 'failed', 'cancelled', 'dead_lettered'))
+        ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0)
+        """
+    )
+    op.execute("CREATE INDEX finished_tasks_by_tenant ON finished_tasks (tenant, id)")
+    op.execute("CREATE INDEX finished_tasks_by_state ON finished_tasks (tenant, state, id)")
+    op.execute("CREATE INDEX finished_tasks_by_end ON finished_tasks (state, end_time)")
+    op.execute(
+        "CREATE INDEX finished_tasks_by_parent ON finished_tasks (parent_id)"
+        " WHERE parent_id IS NOT NULL"
+    )
+    op.execute(
+        "CREATE INDEX finished_tasks_by_labels ON finished_tasks USING gin (labels jsonb_path_ops)"
+        " WHERE labels <> '{}'"
+    )
+    op.execute(
+        "CREATE INDEX finished_tasks_by_attributes ON finished_tasks"
+        " USING gin (attributes jsonb_path_ops) WHERE attributes <> '{}'"
+    )
+
+
+def _events() -> None:
+    # `xid` tells a reader of the log how far no earlier change can still commit.
+    op.execute(
+        """
+        CREATE TABLE task_events (
+            position bigint GENERATED ALWAYS AS IDENTITY,
+            xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+            task_id uuid NOT NULL,
+            tenant text NOT NULL,
+            root_id uuid,
+            sequence bigint NOT NULL,
+            type text NOT NULL,
+            time timestamptz NOT NULL,
+            state text NOT NULL,
+            attempt integer NOT NULL,
+            epoch bigint NOT NULL,
+            agent_id uuid,
+            agent_name text NOT NULL,
+            progress_fraction double precision,
+            progress_message text,
+            error_type text,
+            error_message text,
+            content_type text,
+            data bytea,
+            PRIMARY KEY (task_id, sequence)
+        ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0)
+        """
+    )
+    op.execute("CREATE INDEX task_events_log ON task_events (position)")
+    op.execute(
+        "CREATE INDEX task_events_by_root ON task_events (root_id, position)"
+        " WHERE root_id IS NOT NULL"
+    )
+    op.execute("CREATE INDEX task_events_output ON task_events (time) WHERE type = 'output'")
+
+
+def _relations() -> None:
+    op.execute(
+        """
+        CREATE TABLE task_requests (
+            tenant text NOT NULL,
+            request_id text NOT NULL,
+            task_id uuid NOT NULL,
+            digest bytea NOT NULL,
+            PRIMARY KEY (tenant, request_id)
+        )
+        """
+    )
+    op.execute("CREATE INDEX task_requests_by_task ON task_requests (task_id)")
+    op.execute(
+        """
+        CREATE TABLE task_dependencies (
+            depends_on uuid NOT NULL,
+            task_id uuid NOT NULL,
+            condition text NOT NULL,
+            PRIMARY KEY (depends_on, task_id)
+        )
+        """
+    )
+    op.execute("CREATE INDEX task_dependencies_by_task ON task_dependencies (task_id)")
+    op.execute(
+        """
+        CREATE TABLE limits (
+            tenant text NOT NULL,
+            key text NOT NULL,
+            places integer,
+            strategy text NOT NULL,
+            taken integer NOT NULL,
+            members integer NOT NULL,
+            units integer,
+            period double precision NOT NULL,
+            full_time timestamptz,
+            waiting integer NOT NULL,
+            paused_until timestamptz,
+            turn bigint NOT NULL,
+            due_time timestamptz,
+            PRIMARY KEY (tenant, key)
+        ) WITH (fillfactor = 70, autovacuum_vacuum_cost_delay = 0)
+        """
+    )
+    op.execute("CREATE INDEX limits_due ON limits (due_time) WHERE due_time IS NOT NULL")
+    op.execute(
+        """
+        CREATE TABLE limit_members (
+            tenant text NOT NULL,
+            key text NOT NULL,
+            task_id uuid NOT NULL,
+            PRIMARY KEY (tenant, key, task_id)
+        )
+        """
+    )
+    op.execute(
+        """
+        CREATE TABLE budgets (
+            root_id uuid PRIMARY KEY,
+            max_depth integer NOT NULL,
+            max_tasks bigint NOT NULL,
+            max_tokens bigint NOT NULL,
+            max_cost double precision NOT NULL,
+            tasks bigint NOT NULL,
+            tokens bigint NOT NULL,
+            cost double precision NOT NULL
+        )
+        """
+    )
+
+
+def _steering() -> None:
+    op.execute(
+        """
+        CREATE TABLE pauses (
+            id uuid PRIMARY KEY,
+            tenant text NOT NULL,
+            kind text NOT NULL CHECK (kind IN ('capability', 'key', 'agent')),
+            target text NOT NULL,
+            until timestamptz,
+            reason text NOT NULL,
+            creator text NOT NULL,
+            create_time timestamptz NOT NULL DEFAULT now(),
+            UNIQUE (tenant, kind, target)
+        )
+        """
+    )
+    op.execute(
+        """
+        CREATE TABLE build_routings (
+            tenant text NOT NULL,
+            capability text NOT NULL,
+            current_build_id text NOT NULL,
+            ramping_build_id text NOT NULL,
+            ramping_percent smallint NOT NULL,
+            update_time timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (tenant, capability)
+        )
+        """
+    )
+    op.execute(
+        """
+        CREATE TABLE connections (
+            id uuid PRIMARY KEY,
+            tenant text NOT NULL,
+            replica uuid NOT NULL,
+            agent_id uuid NOT NULL,
+            agent_name text NOT NULL,
+            process_id text NOT NULL,
+            capabilities text[] NOT NULL,
+            slots integer NOT NULL,
+            held integer NOT NULL,
+            build_id text NOT NULL,
+            sdk text NOT NULL,
+            connect_time timestamptz NOT NULL,
+            last_seen_time timestamptz NOT NULL,
+            task_ids uuid[] NOT NULL
+        ) WITH (fillfactor = 70)
+        """
+    )
+    op.execute("CREATE INDEX connections_by_tenant ON connections (tenant, agent_name)")
+    op.execute(
+        """
+        CREATE TABLE bulk_operations (
+            id uuid PRIMARY KEY,
+            tenant text NOT NULL,
+            action text NOT NULL,
+            filter text NOT NULL,
+            state text NOT NULL,
+            done bigint NOT NULL,
+            refused bigint NOT NULL,
+            total bigint NOT NULL,
+            cursor uuid,
+            last uuid NOT NULL,
+            creator text NOT NULL,
+            request_id text,
+            request_digest bytea,
+            create_time timestamptz NOT NULL DEFAULT now(),
+            end_time timestamptz,
+            claim_time timestamptz
+        )
+        """
+    )
+    op.execute("CREATE INDEX bulk_operations_by_tenant ON bulk_operations (tenant, id)")
+    op.execute(
+        "CREATE INDEX bulk_operations_running ON bulk_operations (id) WHERE state = 'running'"
+    )
+    op.execute(
+        "CREATE UNIQUE INDEX bulk_operations_request_id ON bulk_operations (tenant, request_id)"
+        " WHERE request_id IS NOT NULL"
+    )
+
+
+_SHARED = """
+    id, tenant, capability, state, priority, attempt, max_attempts, epoch, creator, create_time,
+    ready_time, last_sequence, depth, agent_id, agent_name, progress_fraction, progress_message,
+    error_type, error_message, tokens, cost, start_time, input, labels, attributes
+"""
+_SHARED_VALUES = """
+    id, tenant, capability, state, priority, attempt, max_attempts, epoch, creator, create_time,
+    ready_time, last_sequence, 0, agent_id, agent_name, progress_fraction, progress_message,
+    error_type, error_message, 0, 0, start_time, input, labels, '{}'
+"""
+
+
+def _carry_over() -> None:
+    op.execute(
+        """
+        INSERT INTO lanes
+            (tenant, capability, priority, placement, fairness_key, bucket, weight)
+        SELECT DISTINCT tenant, capability, priority, '', '', -1, 1
+        FROM old_tasks WHERE end_time IS NULL
+        """
+    )
+    op.execute(
+        f"""
+        INSERT INTO tasks ({_SHARED}, lane, awaits, seen_time, lease_time, due_time)
+        SELECT {_SHARED_VALUES},
+            (SELECT lanes.id FROM lanes WHERE (lanes.tenant, lanes.capability, lanes.priority)
+                = (old_tasks.tenant, old_tasks.capability, old_tasks.priority)),
+            0, start_time, lease_expire_time, lease_expire_time
+        FROM old_tasks WHERE end_time IS NULL
+        """  # noqa: S608 - the names are the table's own
+    )
+    op.execute(
+        f"""
+        INSERT INTO finished_tasks ({_SHARED}, result, end_time)
+        SELECT {_SHARED_VALUES}, result, end_time
+        FROM old_tasks WHERE end_time IS NOT NULL
+        """  # noqa: S608 - the names are the table's own
+    )
+    op.execute(
+        """
+        INSERT INTO task_requests (tenant, request_id, task_id, digest)
+        SELECT tenant, request_id, id, request_digest
+        FROM old_tasks WHERE request_id IS NOT NULL
+        """
+    )
+    op.execute(
+        """
+        INSERT INTO task_events
+            (task_id, tenant, sequence, type, time, state, attempt, epoch, agent_id, agent_name,
+             progress_fraction, progress_message, error_type, error_message)
+        SELECT e.task_id, t.tenant, e.sequence, e.type, e.time, e.state, e.attempt, e.attempt,
+            e.agent_id, t.agent_name, e.progress_fraction, e.progress_message, e.error_type,
+            e.error_message
+        FROM old_task_events AS e JOIN old_tasks AS t ON t.id = e.task_id
+        ORDER BY e.time, e.task_id, e.sequence
+        """
+    )

@@ -1,0 +1,198 @@
+"""What the engine reads before it changes: rows by their keys, locked, on its own connection."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from services.task.domain.limits import Limit
+from services.task.domain.policy import DependencyCondition, LimitStrategy
+from services.task.domain.task import Task
+from services.task.store.rows import (
+    COMMON,
+    ENDED,
+    GIVEN,
+    LIVE,
+    add_given,
+    finished_task_of,
+    live_task_of,
+)
+from services.task.store.writing import Connection
+
+_LIVE: Final = ", ".join(f"tasks.{name}" for name in (*COMMON, *LIVE))
+_FINISHED: Final = ", ".join((*COMMON, *ENDED))
+
+# The ids are given in order, so that two replicas lock the same rows in the same order.
+_LOCK: Final = f"SELECT {_LIVE} FROM tasks WHERE id = ANY($1::uuid[]) FOR UPDATE"  # noqa: S608
+_FIND_FINISHED: Final = f"SELECT {_FINISHED} FROM finished_tasks WHERE id = ANY($1::uuid[])"  # noqa: S608
+
+_DUE: Final = f"""
+    SELECT {_LIVE} FROM tasks WHERE due_time <= $1
+    ORDER BY due_time LIMIT $2 FOR UPDATE SKIP LOCKED
+"""  # noqa: S608
+
+_DEPENDENTS: Final = """
+    SELECT depends_on, task_id, condition FROM task_dependencies
+    WHERE depends_on = ANY($1::uuid[])
+"""
+
+_DESCENDANTS: Final = """
+    WITH RECURSIVE tree (id) AS (
+        SELECT id FROM tasks WHERE parent_id = ANY($1::uuid[])
+        UNION ALL
+        SELECT tasks.id FROM tree JOIN tasks ON tasks.parent_id = tree.id
+    )
+    SELECT id FROM tree LIMIT $2
+"""
+
+_LIMITS: Final = """
+    SELECT tenant, key, places, strategy, taken, members, units, period, full_time, waiting,
+        paused_until, turn
+    FROM limits WHERE (tenant, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+    ORDER BY tenant, key FOR UPDATE
+"""
+
+_DUE_LIMITS: Final = """
+    SELECT tenant, key FROM limits WHERE due_time <= $1 ORDER BY due_time LIMIT $2
+"""
+
+_WAITING_IN_ORDER: Final = f"""
+    SELECT {_LIVE} FROM tasks WHERE tenant = $1 AND blocked_by = $2
+    ORDER BY priority DESC, id LIMIT $3 FOR UPDATE SKIP LOCKED
+"""  # noqa: S608
+
+_WAITING_IN_TURN: Final = f"""
+    SELECT {_LIVE} FROM tasks WHERE id = ANY(ARRAY(
+        SELECT id FROM (
+            SELECT id, lane, row_number() OVER (PARTITION BY lane ORDER BY id) AS place
+            FROM (
+                SELECT id, lane FROM tasks WHERE tenant = $1 AND blocked_by = $2
+                ORDER BY priority DESC, id LIMIT 1000
+            ) AS waiting
+        ) AS placed
+        ORDER BY place, lane <= $4, lane LIMIT $3
+    )) FOR UPDATE SKIP LOCKED
+"""  # noqa: S608
+
+_OLDEST_MEMBERS: Final = """
+    SELECT task_id FROM limit_members WHERE tenant = $1 AND key = $2 ORDER BY task_id LIMIT $3
+"""
+
+
+async def lock_tasks(connection: Connection, ids: Collection[UUID]) -> list[Task]:
+    """Return those of the tasks that have not ended, locked; without what the caller gave."""
+    rows = await connection.fetch(_LOCK, sorted(ids))
+    return [live_task_of(row) for row in rows]
+
+
+async def find_finished(connection: Connection, ids: Collection[UUID]) -> list[Task]:
+    """Return those of the tasks that have ended; without what the caller gave."""
+    rows = await connection.fetch(_FIND_FINISHED, list(ids))
+    return [finished_task_of(row) for row in rows]
+
+
+async def lock_due(connection: Connection, now: datetime, most: int) -> list[Task]:
+    """Return tasks that are to be looked at now, locked; those that others look at are skipped."""
+    return [live_task_of(row) for row in await connection.fetch(_DUE, now, most)]
+
+
+async def find_dependents(
+    connection: Connection, ids: Collection[UUID]
+) -> list[tuple[UUID, UUID, DependencyCondition]]:
+    """Return who waits for which of these tasks, and how it must end."""
+    rows = await connection.fetch(_DEPENDENTS, list(ids))
+    return [
+        (row["depends_on"], row["task_id"], DependencyCondition(row["condition"])) for row in rows
+    ]
+
+
+async def find_descendants(connection: Connection, ids: Collection[UUID], most: int) -> list[UUID]:
+    """Return the unfinished tasks below these, at every depth."""
+    return [row["id"] for row in await connection.fetch(_DESCENDANTS, list(ids), most)]
+
+
+async def lock_limits(connection: Connection, keys: Collection[tuple[str, str]]) -> list[Limit]:
+    """Return the limits of these tenants and keys, locked; those that are not known are not there."""
+    tenants, names = zip(*sorted(keys), strict=True)
+    rows = await connection.fetch(_LIMITS, list(tenants), list(names))
+    return [_limit(row) for row in rows]
+
+
+async def due_limits(connection: Connection, now: datetime, most: int) -> list[tuple[str, str]]:
+    """Return tenant and key of limits at which the waiting may go on by now."""
+    return [(row["tenant"], row["key"]) for row in await connection.fetch(_DUE_LIMITS, now, most)]
+
+
+async def lock_waiting(connection: Connection, limit: Limit, most: int) -> list[Task]:
+    """Return the tasks that come next behind a limit, locked."""
+    arguments: list[Any] = [limit.tenant, limit.key, most]
+    query = _WAITING_IN_ORDER
+    if limit.strategy is LimitStrategy.ROUND_ROBIN:
+        query = _WAITING_IN_TURN
+        arguments.append(limit.turn)
+    return [live_task_of(row) for row in await connection.fetch(query, *arguments)]
+
+
+async def oldest_members(connection: Connection, limit: Limit, most: int) -> list[UUID]:
+    """Return the oldest unfinished tasks that name a limit."""
+    rows = await connection.fetch(_OLDEST_MEMBERS, limit.tenant, limit.key, most)
+    return [row["task_id"] for row in rows]
+
+
+_CLAIM: Final = f"""
+    SELECT queued.* FROM unnest($1::bigint[], $2::integer[], $3::timestamptz[])
+        AS wanted (lane, count, before)
+    CROSS JOIN LATERAL (
+        SELECT {", ".join((*COMMON, *LIVE, *GIVEN))} FROM tasks
+        WHERE lane = wanted.lane AND state = 'queued' AND blocked_by IS NULL
+        ORDER BY id LIMIT wanted.count
+        FOR UPDATE SKIP LOCKED
+    ) AS queued
+    WHERE queued.ready_time <= wanted.before
+"""  # noqa: S608
+
+
+async def claim(connection: Connection, wanted: Sequence[tuple[int, int, datetime]]) -> list[Task]:
+    """Return the first tasks of lanes, locked, with what the caller gave.
+
+    `wanted` names lane, how many, and the latest time of their becoming ready.
+    """
+    lanes, counts, before = zip(*wanted, strict=True)
+    rows = await connection.fetch(_CLAIM, list(lanes), list(counts), list(before))
+    return [add_given(live_task_of(row), row) for row in rows]
+
+
+_RESULTS: Final = """
+    SELECT task_dependencies.task_id, finished_tasks.id, finished_tasks.result
+    FROM task_dependencies JOIN finished_tasks ON finished_tasks.id = task_dependencies.depends_on
+    WHERE task_dependencies.task_id = ANY($1::uuid[]) AND finished_tasks.result IS NOT NULL
+"""
+
+
+async def dependency_results(
+    connection: Connection, ids: Collection[UUID]
+) -> dict[UUID, dict[UUID, bytes]]:
+    """Return for each of the tasks the results of those it depends on."""
+    results: dict[UUID, dict[UUID, bytes]] = {}
+    for row in await connection.fetch(_RESULTS, list(ids)):
+        results.setdefault(row["task_id"], {})[row["id"]] = row["result"]
+    return results
+
+
+def _limit(row: Any) -> Limit:
+    return Limit(
+        tenant=row["tenant"],
+        key=row["key"],
+        places=row["places"],
+        strategy=LimitStrategy(row["strategy"]),
+        taken=row["taken"],
+        members=row["members"],
+        units=row["units"],
+        period=row["period"],
+        full_time=row["full_time"],
+        waiting=row["waiting"],
+        paused_until=row["paused_until"],
+        turn=row["turn"],
+    )

@@ -1,0 +1,1 @@
+"""Integration tests of events: notifications, the outbox, its reader and the relay."""
