@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
 from google.protobuf.duration_pb2 import Duration
 
 from mesh.analytics.v1 import analytics_service_pb2, invocation_pb2
 from meshkit.errors import InvalidArgument
-from meshkit.filtering import parse_filter
+from meshkit.filtering import STRING, TIME, Filter, enum, parse
+from meshkit.filtering import UUID as ID
 from meshkit.timestamps import from_timestamp, to_timestamp
 from services.analytics.domain import (
     AgentTotals,
     CapabilityTotals,
     Invocation,
-    InvocationFilter,
     Outcome,
     Overview,
     Period,
     Totals,
 )
-from services.analytics.errors import FilterValueInvalid
 
-_FILTER_FIELDS: Final = ("agent_id", "capability", "task_id", "outcome")
+_FILTER_FIELDS: Final = {
+    "agent_id": ID,
+    "capability": STRING,
+    "task_id": ID,
+    "outcome": enum(Outcome),
+    "end_time": TIME,
+}
 _NANOSECONDS: Final = 1_000_000_000
 _LONGEST: Final = 10 * 365 * 86_400.0
-_PREFIX: Final = "OUTCOME_"
+_OUTCOMES: Final = {
+    Outcome.SUCCEEDED: invocation_pb2.OUTCOME_SUCCEEDED,
+    Outcome.FAILED: invocation_pb2.OUTCOME_FAILED,
+    Outcome.CANCELLED: invocation_pb2.OUTCOME_CANCELLED,
+}
+_OUTCOMES_BY_NUMBER: Final = {number: outcome for outcome, number in _OUTCOMES.items()}
+# A UUID like any other, but made in a tenth of the time: each invocation has three.
+_uuid: Final[Callable[[str], UUID]] = pgproto.UUID
 
 
 def invocations_from_proto(
@@ -52,7 +66,7 @@ def invocation_to_proto(invocation: Invocation) -> invocation_pb2.Invocation:
         agent_id=str(invocation.agent_id or ""),
         agent_name=invocation.agent_name,
         caller=invocation.caller,
-        outcome=invocation_pb2.Outcome.Value(f"{_PREFIX}{invocation.outcome}"),
+        outcome=_OUTCOMES[invocation.outcome],
         error_type=invocation.error_type,
         attempts=invocation.attempts,
         queue_time=_duration(invocation.queue_time),
@@ -79,33 +93,28 @@ def period_from_proto(request: analytics_service_pb2.GetOverviewRequest) -> Peri
     return Period(from_timestamp(request, "start_time"), from_timestamp(request, "end_time"))
 
 
-def invocation_filter(expression: str) -> InvocationFilter:
-    """Decode a filter of invocations.
+def invocation_filter(expression: str) -> Filter | None:
+    """Decode a filter of invocations; None selects all of them.
 
     Raises:
         InvalidArgument: The expression can't be read, or a value is not one of its field's.
     """
-    terms = parse_filter(expression, _FILTER_FIELDS)
-    return InvocationFilter(
-        agent_id=_wanted_id(terms.get("agent_id"), "agent_id"),
-        capability=terms.get("capability"),
-        task_id=_wanted_id(terms.get("task_id"), "task_id"),
-        outcome=_wanted_outcome(terms.get("outcome")),
-    )
+    return parse(expression, _FILTER_FIELDS)
 
 
 def _invocation(message: invocation_pb2.Invocation, path: str) -> Invocation:
     end_time = from_timestamp(message, "end_time", path=f"{path}.end_time")
     if end_time is None:
         raise InvalidArgument("When did it end?", field=f"{path}.end_time")
+    agent_id = message.agent_id
     return Invocation(
-        id=UUID(message.id),
-        task_id=UUID(message.task_id),
+        id=_uuid(message.id),
+        task_id=_uuid(message.task_id),
         capability=message.capability,
-        agent_id=UUID(message.agent_id) if message.agent_id else None,
+        agent_id=_uuid(agent_id) if agent_id else None,
         agent_name=message.agent_name,
         caller=message.caller,
-        outcome=Outcome(invocation_pb2.Outcome.Name(message.outcome).removeprefix(_PREFIX)),
+        outcome=_OUTCOMES_BY_NUMBER[message.outcome],
         error_type=message.error_type,
         attempts=message.attempts,
         queue_time=_seconds(message, "queue_time", path),
@@ -118,7 +127,7 @@ def _seconds(message: invocation_pb2.Invocation, field: str, path: str) -> float
     if not message.HasField(field):  # type: ignore[arg-type]  # both names are fields
         return None
     span: Duration = getattr(message, field)
-    seconds = span.ToNanoseconds() / _NANOSECONDS
+    seconds = span.seconds + span.nanos / _NANOSECONDS
     if not 0 <= seconds <= _LONGEST:
         raise InvalidArgument(
             f"A span of {seconds:g} s is not one of 0 to {_LONGEST:g} s.", field=f"{path}.{field}"
@@ -159,21 +168,3 @@ def _capability_totals(capability: CapabilityTotals) -> invocation_pb2.Capabilit
     return invocation_pb2.CapabilityTotals(
         capability=capability.capability, totals=_totals(capability.totals)
     )
-
-
-def _wanted_id(value: str | None, name: str) -> UUID | None:
-    if value is None:
-        return None
-    try:
-        return UUID(value)
-    except ValueError:
-        raise FilterValueInvalid(name, value, "a UUID") from None
-
-
-def _wanted_outcome(value: str | None) -> Outcome | None:
-    if value is None:
-        return None
-    try:
-        return Outcome(value)
-    except ValueError:
-        raise FilterValueInvalid("outcome", value, f"one of {', '.join(Outcome)}") from None

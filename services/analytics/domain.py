@@ -52,16 +52,6 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class InvocationFilter:
-    """Which invocations are wanted: those that meet every condition that is not None."""
-
-    agent_id: UUID | None = None
-    capability: str | None = None
-    task_id: UUID | None = None
-    outcome: Outcome | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Period:
     """From `start` on and before `end`, where None is no bound.
 

@@ -13,12 +13,3 @@ class PeriodEmpty(InvalidArgument):
             "start_time must be before end_time; leave one out for no bound on that side.",
             field="start_time",
         )
-
-
-class FilterValueInvalid(InvalidArgument):
-    """A filter that asks for a value that its field can't have."""
-
-    reason = "INVALID_FILTER"
-
-    def __init__(self, name: str, value: str, expected: str) -> None:
-        super().__init__(f"{name} can't be {value!r}: it is {expected}.", field="filter")

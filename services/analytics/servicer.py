@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mesh.analytics.v1 import analytics_service_pb2, analytics_service_pb2_grpc
 from meshkit.interceptors.chain import Context
-from meshkit.paging import page_request, page_token
+from meshkit.paging import NEWEST_FIRST, keyset
 from meshkit.security.principal import current_principal
 from services.analytics import convert
 from services.analytics.usecases import Invocations
@@ -29,11 +29,11 @@ class AnalyticsServicer(analytics_service_pb2_grpc.AnalyticsServiceServicer):
     ) -> analytics_service_pb2.ListInvocationsResponse:
         """List the tenant's invocations."""
         tenant, expression = current_principal().tenant, request.filter
-        wanted = page_request(request.page_size, request.page_token, tenant, expression)
+        wanted = keyset(request.page_size, request.page_token, NEWEST_FIRST, tenant, expression)
         page = await self._invocations.list(tenant, convert.invocation_filter(expression), wanted)
         return analytics_service_pb2.ListInvocationsResponse(
             invocations=[convert.invocation_to_proto(each.invocation) for each in page.items],
-            next_page_token=page_token(page, tenant, expression),
+            next_page_token=page.next_page_token,
         )
 
     async def GetOverview(

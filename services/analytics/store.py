@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Label,
-    Select,
-    bindparam,
-    column,
-    func,
-    literal,
-    select,
-    text,
-)
+from asyncpg.pgproto import pgproto
+from sqlalchemy import ColumnElement, Dialect, Label, Select, func, select, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import array
-from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.paging import PageRequest
+from meshkit.filtering import Filter, to_sql
+from meshkit.paging import Keyset, paged
 from services.analytics.domain import (
     AgentTotals,
     CapabilityTotals,
     Invocation,
-    InvocationFilter,
     Latency,
     Outcome,
     Period,
@@ -39,7 +31,23 @@ from services.analytics.tables import InvocationRow
 _BUSIEST: Final = 100
 _INVOCATION: Final = tuple(each.name for each in fields(Invocation))
 _RECORD: Final = ("record_id", *_INVOCATION)
+_values: Final = attrgetter(*_INVOCATION)
 _COLUMNS: Final = InvocationRow.__table__.columns
+_SORT_COLUMNS: Final = {"id": InvocationRow.record_id}
+_DIALECT: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call] # it has no types
+
+
+def _array(name: str) -> str:
+    return f"CAST(:{name} AS {_COLUMNS[name].type.compile(_DIALECT)}[])"
+
+
+_INSERT: Final = text(
+    f"""
+    INSERT INTO invocations (tenant, {", ".join(_RECORD)})
+    SELECT :tenant, record.* FROM unnest({", ".join(map(_array, _RECORD))}) AS record
+    ON CONFLICT DO NOTHING
+    """  # noqa: S608 - the names and types of columns
+)
 
 
 async def begin_snapshot(connection: AsyncConnection) -> None:
@@ -48,37 +56,29 @@ async def begin_snapshot(connection: AsyncConnection) -> None:
 
 
 async def insert_invocations(
-    connection: AsyncConnection, tenant: str, records: Sequence[Recorded]
+    connection: AsyncConnection, tenant: str, invocations: Sequence[Invocation], first_record: UUID
 ) -> int:
     """Store those invocations that the tenant doesn't have yet; return how many were new.
 
-    Of several with one id, the first is stored.
+    They are numbered from `first_record` on. Of several with one id, the first is stored.
     """
+    records = zip(_ids_from(first_record, len(invocations)), invocations, strict=True)
     # In order of their keys, so that two batches that overlap wait for one another, not in a ring.
-    ordered = sorted(records, key=lambda record: record.invocation.id)
-    values = {"record_id": [record.record_id for record in ordered]} | {
-        name: [getattr(record.invocation, name) for record in ordered] for name in _INVOCATION
-    }
-    arrays = [bindparam(None, values[name], ARRAY(_COLUMNS[name].type)) for name in _RECORD]
-    unnested = func.unnest(*arrays).table_valued(*(column(name) for name in _RECORD))
-    source = select(literal(tenant), *unnested.render_derived().columns)
-    statement = upsert(InvocationRow).from_select(["tenant", *_RECORD], source)
-    return (await connection.execute(statement.on_conflict_do_nothing())).rowcount
+    ordered = sorted(records, key=lambda record: record[1].id.int)
+    columns = zip(*((record_id, *_values(each)) for record_id, each in ordered), strict=True)
+    values: dict[str, Any] = dict(zip(_RECORD, columns, strict=True))
+    values["tenant"] = tenant
+    return (await connection.execute(_INSERT, values)).rowcount
 
 
 async def list_invocations(
-    connection: AsyncConnection, tenant: str, wanted: InvocationFilter, page: PageRequest
+    connection: AsyncConnection, tenant: str, wanted: Filter | None, page: Keyset
 ) -> list[Recorded]:
-    """Return up to `page.size + 1` invocations of the tenant, the latest recorded first."""
+    """Return up to `page.size + 1` invocations of the tenant, in the order of the page."""
     query = select(*(_COLUMNS[name] for name in _RECORD)).where(InvocationRow.tenant == tenant)
-    for name, value in asdict(wanted).items():
-        if value is not None:
-            query = query.where(_COLUMNS[name] == value)
-    if page.after is not None:
-        query = query.where(InvocationRow.record_id < page.after)
-    rows = await connection.execute(
-        query.order_by(InvocationRow.record_id.desc()).limit(page.size + 1)
-    )
+    if wanted is not None:
+        query = query.where(to_sql(wanted, _COLUMNS))
+    rows = await connection.execute(paged(query, page, _SORT_COLUMNS))
     return [_recorded(row) for row in rows]
 
 
@@ -124,6 +124,10 @@ async def total_by_capability(
     return [
         CapabilityTotals(row.capability, _totals(row)) for row in await connection.execute(query)
     ]
+
+
+def _ids_from(first: UUID, count: int) -> list[UUID]:
+    return [pgproto.UUID((first.int + number).to_bytes(16, "big")) for number in range(count)]
 
 
 def _ended(tenant: str, period: Period) -> list[ColumnElement[bool]]:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.database.engine import Database
+from meshkit.filtering import Filter
 from meshkit.ids import IdSource, uuid7
-from meshkit.paging import Page, PageRequest, page_of
+from meshkit.paging import Keyset, KeysetPage, keyset_page
 from services.analytics import store
-from services.analytics.domain import Invocation, InvocationFilter, Overview, Period, Recorded
+from services.analytics.domain import Invocation, Overview, Period, Recorded
 
 
 class Invocations:
@@ -22,21 +23,20 @@ class Invocations:
 
     async def record(self, tenant: str, invocations: Sequence[Invocation]) -> int:
         """Record those invocations that are not there yet; return how many were new."""
-        # Ids made within a millisecond are in no order; sorted, they keep that of the batch.
-        record_ids = sorted(self._ids() for _ in invocations)
-        records = [Recorded(*each) for each in zip(record_ids, invocations, strict=True)]
+        if not invocations:
+            return 0
+        # One id, and those after it: they keep the order of the batch.
+        first_record = self._ids()
         return await self._database.transaction(
-            lambda tx: store.insert_invocations(tx, tenant, records)
+            lambda tx: store.insert_invocations(tx, tenant, invocations, first_record)
         )
 
-    async def list(
-        self, tenant: str, wanted: InvocationFilter, page: PageRequest
-    ) -> Page[Recorded]:
-        """Return a page of the tenant's invocations, the latest recorded first."""
+    async def list(self, tenant: str, wanted: Filter | None, page: Keyset) -> KeysetPage[Recorded]:
+        """Return a page of the tenant's invocations; None for `wanted` selects all of them."""
         records = await self._database.transaction(
             lambda tx: store.list_invocations(tx, tenant, wanted, page)
         )
-        return page_of(records, page, lambda record: record.record_id)
+        return keyset_page(records, page, lambda record: {"id": record.record_id})
 
     async def overview(self, tenant: str, period: Period) -> Overview:
         """Add up the tenant's invocations that ended in the period."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from mesh.auth.v1 import api_key_pb2, auth_service_pb2, auth_service_pb2_grpc, token_pb2
 from meshkit.interceptors.chain import Context
-from meshkit.paging import page_request, page_token
+from meshkit.paging import NEWEST_FIRST, keyset
 from meshkit.security.principal import current_principal
 from meshkit.timestamps import from_timestamp
 from services.auth import convert
@@ -47,11 +47,11 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     ) -> auth_service_pb2.ListApiKeysResponse:
         """List the tenant's keys."""
         tenant = current_principal().tenant
-        wanted = page_request(request.page_size, request.page_token, tenant)
+        wanted = keyset(request.page_size, request.page_token, NEWEST_FIRST, tenant)
         page = await self._api_keys.list(tenant, wanted)
         return auth_service_pb2.ListApiKeysResponse(
             api_keys=[convert.api_key_to_proto(key) for key in page.items],
-            next_page_token=page_token(page, tenant),
+            next_page_token=page.next_page_token,
         )
 
     async def RevokeApiKey(

@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.paging import PageRequest
+from meshkit.paging import Keyset, paged
 from services.auth.domain import ApiKey, SigningKey
 from services.auth.tables import ApiKeyRow, SigningKeyRow
 
 _KEY_COLUMNS = tuple(column for column in ApiKeyRow.__table__.columns if column.name != "digest")
+_SORT_COLUMNS = {"id": ApiKeyRow.id}
 
 
 async def now(connection: AsyncConnection) -> datetime:
@@ -52,14 +53,10 @@ async def find_secret(connection: AsyncConnection, key_id: UUID) -> tuple[ApiKey
     return None if row is None else (_api_key(row), row.digest)
 
 
-async def list_api_keys(
-    connection: AsyncConnection, tenant: str, page: PageRequest
-) -> list[ApiKey]:
-    """Return up to `page.size + 1` keys of the tenant, the newest first."""
+async def list_api_keys(connection: AsyncConnection, tenant: str, page: Keyset) -> list[ApiKey]:
+    """Return up to `page.size + 1` keys of the tenant, in the order of the page."""
     query = select(*_KEY_COLUMNS).where(ApiKeyRow.tenant == tenant)
-    if page.after is not None:
-        query = query.where(ApiKeyRow.id < page.after)
-    rows = await connection.execute(query.order_by(ApiKeyRow.id.desc()).limit(page.size + 1))
+    rows = await connection.execute(paged(query, page, _SORT_COLUMNS))
     return [_api_key(row) for row in rows]
 
 

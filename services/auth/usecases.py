@@ -15,7 +15,7 @@ from meshkit.clock import Clock, SystemClock
 from meshkit.database.engine import Database
 from meshkit.errors import InvalidArgument, Unauthenticated, Unavailable
 from meshkit.ids import IdSource, uuid7
-from meshkit.paging import Page, PageRequest, page_of
+from meshkit.paging import Keyset, KeysetPage, keyset_page
 from meshkit.security.api_keys import refused
 from meshkit.security.permissions import allows
 from meshkit.security.principal import Principal
@@ -115,10 +115,10 @@ class ApiKeys:
             await self._database.transaction(lambda tx: store.get_api_key(tx, tenant, key_id))
         )
 
-    async def list(self, tenant: str, page: PageRequest) -> Page[ApiKey]:
-        """Return a page of the tenant's keys, the newest first."""
+    async def list(self, tenant: str, page: Keyset) -> KeysetPage[ApiKey]:
+        """Return a page of the tenant's keys."""
         keys = await self._database.transaction(lambda tx: store.list_api_keys(tx, tenant, page))
-        return page_of(keys, page, lambda key: key.id)
+        return keyset_page(keys, page, lambda key: {"id": key.id})
 
     async def revoke(self, tenant: str, key_id: UUID) -> ApiKey:
         """Revoke a key of the tenant; a revoked one stays as it is.

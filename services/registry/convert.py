@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from mesh.registry.v1 import agent_pb2, registry_service_pb2
-from meshkit.errors import InvalidArgument
-from meshkit.filtering import parse_filter
-from meshkit.timestamps import to_timestamp
-from services.registry.domain import (
-    Agent,
-    AgentFilter,
-    AgentState,
-    Capability,
-    CapabilityOffer,
-    Profile,
-)
+from typing import Final
 
-_FILTER_FIELDS = ("name", "state", "capability")
+from mesh.registry.v1 import agent_pb2, registry_service_pb2
+from meshkit.filtering import STRING, STRING_MAP, STRINGS, Filter, enum, parse
+from meshkit.timestamps import to_timestamp
+from services.registry.domain import Agent, AgentState, Capability, CapabilityOffer, Profile
+
+_FILTER_FIELDS: Final = {
+    "name": STRING,
+    "state": enum(AgentState),
+    "capability": STRINGS,
+    "labels": STRING_MAP,
+}
 _STATES = {
     AgentState.ONLINE: agent_pb2.AGENT_STATE_ONLINE,
     AgentState.OFFLINE: agent_pb2.AGENT_STATE_OFFLINE,
@@ -64,24 +63,10 @@ def offer_to_proto(offer: CapabilityOffer) -> registry_service_pb2.CapabilityOff
     )
 
 
-def agent_filter(expression: str) -> AgentFilter:
-    """Decode a filter of agents.
+def agent_filter(expression: str) -> Filter | None:
+    """Decode a filter of agents; None selects all of them.
 
     Raises:
         InvalidArgument: The expression can't be read, or names what doesn't exist.
     """
-    terms = parse_filter(expression, _FILTER_FIELDS)
-    return AgentFilter(terms.get("name"), _state(terms.get("state")), terms.get("capability"))
-
-
-def _state(name: str | None) -> AgentState | None:
-    if name is None:
-        return None
-    try:
-        return AgentState(name)
-    except ValueError:
-        raise InvalidArgument(
-            f"There is no state {name!r}; there are {', '.join(AgentState)}.",
-            reason="INVALID_FILTER",
-            field="filter",
-        ) from None
+    return parse(expression, _FILTER_FIELDS)

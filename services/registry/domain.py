@@ -66,15 +66,6 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
-class AgentFilter:
-    """Which agents are wanted: those that meet every condition that is not None."""
-
-    name: str | None = None
-    state: AgentState | None = None
-    capability: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class CapabilityOffer:
     """How many agents declare a capability, and how many of them are online."""
 

@@ -8,7 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from mesh.registry.v1 import agent_pb2, registry_service_pb2, registry_service_pb2_grpc
 from meshkit.interceptors.chain import Context
-from meshkit.paging import page_request, page_token
+from meshkit.paging import NEWEST_FIRST, keyset
 from meshkit.security.principal import current_principal
 from services.registry import convert
 from services.registry.usecases import Agents
@@ -40,11 +40,11 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
     ) -> registry_service_pb2.ListAgentsResponse:
         """List the tenant's agents."""
         tenant, expression = current_principal().tenant, request.filter
-        wanted = page_request(request.page_size, request.page_token, tenant, expression)
+        wanted = keyset(request.page_size, request.page_token, NEWEST_FIRST, tenant, expression)
         page = await self._agents.list(tenant, convert.agent_filter(expression), wanted)
         return registry_service_pb2.ListAgentsResponse(
             agents=[convert.agent_to_proto(agent) for agent in page.items],
-            next_page_token=page_token(page, tenant, expression),
+            next_page_token=page.next_page_token,
         )
 
     async def HeartbeatAgent(

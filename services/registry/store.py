@@ -7,15 +7,15 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, case, delete, func, insert, literal, select, update
+from sqlalchemy import Select, case, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.paging import PageRequest
+from meshkit.filtering import Columns, Filter, to_sql
+from meshkit.paging import Keyset, paged
 from services.registry.domain import (
     Agent,
-    AgentFilter,
     AgentState,
     Capability,
     CapabilityOffer,
@@ -24,6 +24,7 @@ from services.registry.domain import (
 from services.registry.tables import AgentRow, CapabilityRow
 
 _ONLINE = AgentRow.lease_expire_time > func.now()
+_SORT_COLUMNS = {"id": AgentRow.id}
 _STATE = case((_ONLINE, AgentState.ONLINE.value), else_=AgentState.OFFLINE.value)
 
 # Read along with their agent, so that no reader meets an agent between two sets of capabilities.
@@ -98,19 +99,13 @@ async def get_agent(connection: AsyncConnection, tenant: str, agent_id: UUID) ->
 
 
 async def list_agents(
-    connection: AsyncConnection, tenant: str, wanted: AgentFilter, page: PageRequest
+    connection: AsyncConnection, tenant: str, wanted: Filter | None, page: Keyset
 ) -> list[Agent]:
-    """Return up to `page.size + 1` agents of the tenant, the newest first."""
+    """Return up to `page.size + 1` agents of the tenant, in the order of the page."""
     query = _agents(tenant)
-    if wanted.name is not None:
-        query = query.where(AgentRow.name == wanted.name)
-    if wanted.state is not None:
-        query = query.where(literal(wanted.state.value) == _STATE)
-    if wanted.capability is not None:
-        query = query.where(AgentRow.id.in_(_agents_capable_of(tenant, wanted.capability)))
-    if page.after is not None:
-        query = query.where(AgentRow.id < page.after)
-    rows = await connection.execute(query.order_by(AgentRow.id.desc()).limit(page.size + 1))
+    if wanted is not None:
+        query = query.where(to_sql(wanted, _filter_columns(tenant)))
+    rows = await connection.execute(paged(query, page, _SORT_COLUMNS))
     return [_agent(row) for row in rows]
 
 
@@ -152,6 +147,15 @@ def _agents(tenant: str) -> Select[Any]:
     return select(
         AgentRow.__table__, _STATE.label("state"), _CAPABILITIES.label("capabilities")
     ).where(AgentRow.tenant == tenant)
+
+
+def _filter_columns(tenant: str) -> Columns:
+    return {
+        "name": AgentRow.name,
+        "state": _STATE,
+        "capability": lambda name: AgentRow.id.in_(_agents_capable_of(tenant, name)),
+        "labels": AgentRow.labels,
+    }
 
 
 def _agents_capable_of(tenant: str, capability: str) -> Select[UUID]:

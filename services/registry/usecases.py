@@ -10,10 +10,11 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.database.engine import Database
+from meshkit.filtering import Filter
 from meshkit.ids import IdSource, uuid7
-from meshkit.paging import Page, PageRequest, page_of
+from meshkit.paging import Keyset, KeysetPage, keyset_page
 from services.registry import store
-from services.registry.domain import Agent, AgentFilter, CapabilityOffer, Profile
+from services.registry.domain import Agent, CapabilityOffer, Profile
 from services.registry.errors import AgentNotFound
 
 log = structlog.get_logger()
@@ -52,12 +53,12 @@ class Agents:
             await self._database.transaction(lambda tx: store.get_agent(tx, tenant, agent_id))
         )
 
-    async def list(self, tenant: str, wanted: AgentFilter, page: PageRequest) -> Page[Agent]:
-        """Return a page of the tenant's agents, the newest first."""
+    async def list(self, tenant: str, wanted: Filter | None, page: Keyset) -> KeysetPage[Agent]:
+        """Return a page of the tenant's agents; None for `wanted` selects all of them."""
         agents = await self._database.transaction(
             lambda tx: store.list_agents(tx, tenant, wanted, page)
         )
-        return page_of(agents, page, lambda agent: agent.id)
+        return keyset_page(agents, page, lambda agent: {"id": agent.id})
 
     async def heartbeat(self, tenant: str, agent_id: UUID, *, leaving: bool) -> Agent:
         """Renew an agent's lease, or end it at once if the agent is leaving.

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from mesh.tool_catalog.v1 import tool_pb2
-from meshkit.filtering import parse_filter
+from meshkit.filtering import STRING, STRINGS, Filter, parse
 from meshkit.timestamps import to_timestamp
-from services.tool_catalog.domain import Definition, Schema, Tool, ToolFilter
+from services.tool_catalog.domain import Definition, Schema, Tool
 from services.tool_catalog.errors import SchemaInvalid
 
-_FILTER_FIELDS = ("name", "version", "capability", "tag")
+_FILTER_FIELDS: Final = {
+    "name": STRING,
+    "version": STRING,
+    "capability": STRING,
+    "tag": STRINGS,
+}
 
 
 def definition_from_proto(message: tool_pb2.Tool) -> Definition:
@@ -50,13 +57,13 @@ def tool_to_proto(tool: Tool) -> tool_pb2.Tool:
     )
 
 
-def tool_filter(expression: str) -> ToolFilter:
-    """Decode a filter of tools.
+def tool_filter(expression: str) -> Filter | None:
+    """Decode a filter of tools; None selects all of them.
 
     Raises:
         InvalidArgument: The expression can't be read.
     """
-    return ToolFilter(**parse_filter(expression, _FILTER_FIELDS))
+    return parse(expression, _FILTER_FIELDS)
 
 
 def _schema(message: Struct, field: str) -> Schema:

@@ -42,13 +42,3 @@ class Tool:
     definition: Definition
     creator: str
     create_time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ToolFilter:
-    """Which tools are wanted: those that meet every condition that is not None."""
-
-    name: str | None = None
-    version: str | None = None
-    capability: str | None = None
-    tag: str | None = None

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from mesh.tool_catalog.v1 import tool_catalog_service_pb2, tool_catalog_service_pb2_grpc, tool_pb2
 from meshkit.interceptors.chain import Context
-from meshkit.paging import page_request, page_token
+from meshkit.paging import NEWEST_FIRST, keyset
 from meshkit.security.principal import current_principal
 from services.tool_catalog import convert
 from services.tool_catalog.usecases import Tools
@@ -37,9 +37,9 @@ class ToolCatalogServicer(tool_catalog_service_pb2_grpc.ToolCatalogServiceServic
     ) -> tool_catalog_service_pb2.ListToolsResponse:
         """List the tenant's tools."""
         tenant, expression = current_principal().tenant, request.filter
-        wanted = page_request(request.page_size, request.page_token, tenant, expression)
+        wanted = keyset(request.page_size, request.page_token, NEWEST_FIRST, tenant, expression)
         page = await self._tools.list(tenant, convert.tool_filter(expression), wanted)
         return tool_catalog_service_pb2.ListToolsResponse(
             tools=[convert.tool_to_proto(tool) for tool in page.items],
-            next_page_token=page_token(page, tenant, expression),
+            next_page_token=page.next_page_token,
         )

@@ -10,12 +10,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.database.engine import constraint_of
-from meshkit.paging import PageRequest
-from services.tool_catalog.domain import Definition, Tool, ToolFilter
+from meshkit.filtering import Columns, Filter, to_sql
+from meshkit.paging import Keyset, paged
+from services.tool_catalog.domain import Definition, Tool
 from services.tool_catalog.errors import ToolExists
 from services.tool_catalog.tables import ToolRow
 
 _NAME_AND_VERSION = "tools_tenant_name_version_key"
+_SORT_COLUMNS = {"id": ToolRow.id}
+_FILTER_COLUMNS: Columns = {
+    "name": ToolRow.name,
+    "version": ToolRow.version,
+    "capability": ToolRow.capability,
+    "tag": ToolRow.tags,
+}
 
 
 async def insert_tool(
@@ -55,21 +63,13 @@ async def get_tool(connection: AsyncConnection, tenant: str, tool_id: UUID) -> T
 
 
 async def list_tools(
-    connection: AsyncConnection, tenant: str, wanted: ToolFilter, page: PageRequest
+    connection: AsyncConnection, tenant: str, wanted: Filter | None, page: Keyset
 ) -> list[Tool]:
-    """Return up to `page.size + 1` tools of the tenant, the newest first."""
+    """Return up to `page.size + 1` tools of the tenant, in the order of the page."""
     query = _tools(tenant)
-    if wanted.name is not None:
-        query = query.where(ToolRow.name == wanted.name)
-    if wanted.version is not None:
-        query = query.where(ToolRow.version == wanted.version)
-    if wanted.capability is not None:
-        query = query.where(ToolRow.capability == wanted.capability)
-    if wanted.tag is not None:
-        query = query.where(ToolRow.tags.contains([wanted.tag]))
-    if page.after is not None:
-        query = query.where(ToolRow.id < page.after)
-    rows = await connection.execute(query.order_by(ToolRow.id.desc()).limit(page.size + 1))
+    if wanted is not None:
+        query = query.where(to_sql(wanted, _FILTER_COLUMNS))
+    rows = await connection.execute(paged(query, page, _SORT_COLUMNS))
     return [_tool(row) for row in rows]
 
 

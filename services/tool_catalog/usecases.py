@@ -7,11 +7,12 @@ from uuid import UUID
 import structlog
 
 from meshkit.database.engine import Database
+from meshkit.filtering import Filter
 from meshkit.ids import IdSource, uuid7
-from meshkit.paging import Page, PageRequest, page_of
+from meshkit.paging import Keyset, KeysetPage, keyset_page
 from meshkit.security.principal import Principal
 from services.tool_catalog import store
-from services.tool_catalog.domain import Definition, Tool, ToolFilter
+from services.tool_catalog.domain import Definition, Tool
 from services.tool_catalog.errors import ToolNotFound
 from services.tool_catalog.schemas import check_input_schema, check_schema
 
@@ -53,9 +54,9 @@ class Tools:
             raise ToolNotFound
         return tool
 
-    async def list(self, tenant: str, wanted: ToolFilter, page: PageRequest) -> Page[Tool]:
-        """Return a page of the tenant's tools, the newest first."""
+    async def list(self, tenant: str, wanted: Filter | None, page: Keyset) -> KeysetPage[Tool]:
+        """Return a page of the tenant's tools; None for `wanted` selects all of them."""
         tools = await self._database.transaction(
             lambda tx: store.list_tools(tx, tenant, wanted, page)
         )
-        return page_of(tools, page, lambda tool: tool.id)
+        return keyset_page(tools, page, lambda tool: {"id": tool.id})
