@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ log = structlog.get_logger()
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     """Run a service's `main` on uvloop and exit: 0 when it ended, 1 when it couldn't start."""
+    _collect_seldom()
     try:
         uvloop.run(main())
     except ValidationError as error:
@@ -27,6 +29,17 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _collect_seldom() -> None:
+    """Have cycles looked for once in tens of thousands of allocations, not in hundreds.
+
+    A service makes thousands of short-lived objects a second, nearly none in cycles, and what
+    it imported stays for good: looking all of it over again took a twentieth of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _fail(message: str) -> NoReturn:

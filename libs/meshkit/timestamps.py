@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from meshkit.errors import InvalidArgument
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def to_timestamp(moment: datetime | None) -> Timestamp | None:
     """Encode a moment; None stays None, which a message's constructor leaves unset."""
     if moment is None:
         return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp
+    # What Timestamp.FromDatetime does by way of the calendar takes seven times as long.
+    since = moment - _EPOCH
+    return Timestamp(
+        seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000
+    )
 
 
 def from_timestamp(message: Message, field: str, *, path: str | None = None) -> datetime | None:
@@ -39,4 +44,6 @@ def from_timestamp(message: Message, field: str, *, path: str | None = None) -> 
 
 def set_time(timestamp: Timestamp, moment: datetime) -> None:
     """Set a timestamp, in place, to a moment."""
-    timestamp.FromDatetime(moment)
+    since = moment - _EPOCH
+    timestamp.seconds = since.days * 86_400 + since.seconds
+    timestamp.nanos = since.microseconds * 1000

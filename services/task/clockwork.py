@@ -16,6 +16,8 @@ from services.task.engine.writer import Writer
 log = structlog.get_logger()
 
 _AT_A_TIME = 200
+_SHORTEST = 0.005
+_LOCKED_SECONDS = 0.05
 
 NextDue = Callable[[], Awaitable[tuple[datetime | None, datetime]]]
 """Returns when something is next due, if ever, and the time now, both by the database's clock."""
@@ -45,29 +47,27 @@ class Clockwork:
         while True:
             self._woken.clear()
             try:
-                await self.look()
-                delay = await self._delay()
+                delay = await self.look()
             except DomainError as error:
                 log.warning("can't look at what is due", cause=error.message)
                 delay = self._interval
-            try:
-                async with asyncio.timeout(delay):
-                    await self._woken.wait()
-            except TimeoutError:
-                continue
+            await self._wait(delay)
 
-    async def look(self) -> None:
-        """Look at all that is due now."""
-        while await self._is_due():
-            if await self._writer.do(LookAtDue(_AT_A_TIME, self._backoff)) < _AT_A_TIME:
-                return
+    async def look(self) -> float:
+        """Look at all that is due now; return the seconds until there may be more."""
+        while True:
+            due, now = await self._next_due()
+            if due is None:
+                return self._interval
+            if due > now:
+                return min(max((due - now).total_seconds(), _SHORTEST), self._interval)
+            if not await self._writer.do(LookAtDue(_AT_A_TIME, self._backoff)):
+                # Another replica is at it.
+                return _LOCKED_SECONDS
 
-    async def _is_due(self) -> bool:
-        due, now = await self._next_due()
-        return due is not None and due <= now
-
-    async def _delay(self) -> float:
-        due, now = await self._next_due()
-        if due is None:
-            return self._interval
-        return min(max((due - now).total_seconds(), 0.005), self._interval)
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return

@@ -34,6 +34,8 @@ reading an event, say that one of them is no good and never will be.
 _LOCK: Final = 0x6F757462  # "outb": one advisory lock a database, whoever relays
 _BATCH = 1000
 _GATHER_SECONDS = 0.02
+_BUSY = 10
+_BUSY_FACTOR = 5
 _POLL_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.5
 _BACKOFF_SECONDS = (0.2, 15.0)
@@ -115,7 +117,7 @@ class Relay:
             return
         if moved:
             # The first event after a lull went out at once; those behind it share a batch.
-            await asyncio.sleep(_GATHER_SECONDS)
+            await asyncio.sleep(_GATHER_SECONDS * (_BUSY_FACTOR if moved > _BUSY else 1))
             return
         try:
             async with asyncio.timeout(_POLL_SECONDS):

@@ -80,6 +80,7 @@ class Stream:
         reserved: Slots that are promised to tasks about to be claimed.
         renewed: When each lease was last renewed, by the loop's clock.
         open: Whether it takes more tasks.
+        listed: Whether the seating has it among those with free slots.
         opened_at, seen: When it was opened, and last heard of, by the loop's clock.
         recording: Of the reports that were last taken.
         age_share: Of the greatest age, so that not all streams are handed over at once.
@@ -97,6 +98,7 @@ class Stream:
     reserved: int = 0
     renewed: dict[UUID, float] = field(default_factory=dict)
     open: bool = True
+    listed: bool = False
     connect_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     opened_at: float = 0.0
     seen: float = 0.0

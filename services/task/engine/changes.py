@@ -148,7 +148,7 @@ class Changes:
         """Have a task stored, with the time at which it is to be looked at next."""
         self.only_started.discard(task.id)
         if task.is_done:
-            self.changed.pop(task.id, None)
+            # What had changed before it ended is still to be written.
             self.live.pop(task.id, None)
             self.ended[task.id] = self.finished[task.id] = task
             return

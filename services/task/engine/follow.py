@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -63,7 +64,7 @@ def bring_about(consequence: Consequence, changes: Changes) -> None:
         case LetThrough(tenant, key):
             _let_through(changes, changes.limits.get((tenant, key)))
         case MakeRoom(tenant, key):
-            changes.follow(CancelTasks(tuple(changes.members.get((tenant, key), ())), 0.0))
+            _make_room(changes, changes.limits[tenant, key])
         case PauseLimit(tenant, key, seconds):
             _pause_limit(changes, changes.limits.get((tenant, key)), seconds)
         case Charge():
@@ -134,15 +135,32 @@ def _let_through(changes: Changes, limit: Limit | None) -> None:
         return
     changes.touched_limits.add((limit.tenant, limit.key))
     waiting = changes.waiting.pop((limit.tenant, limit.key), [])
-    for task in changes.known(waiting)[: limit.room(changes.now)]:
+    trial = replace(limit)
+    for task in changes.known(waiting):
         if task.blocked_by != limit.key:
             continue
+        units = units_of(task.policy, limit.key)
+        if not trial.is_open(changes.now, units):
+            limit.asked = units
+            break
+        trial.take(changes.now, units)
         task.blocked_by = None
         limit.waiting = max(limit.waiting - 1, 0)
         limit.turn = task.lane
         changes.touch(task)
         changes.lanes.add(task.lane)
         changes.seats.queued(task.lane)
+
+
+def _make_room(changes: Changes, limit: Limit) -> None:
+    """Cancel the oldest members beyond the limit, those that are only being made included."""
+    if limit.places is None:
+        return
+    place = (limit.tenant, limit.key)
+    members = [*changes.members.get(place, ())]
+    members += [task_id for *joined, task_id in changes.joined if tuple(joined) == place]
+    alive = [task_id for task_id in members if task_id not in changes.ended]
+    changes.follow(CancelTasks(tuple(alive[: limit.members - limit.places]), 0.0))
 
 
 def _pause_limit(changes: Changes, limit: Limit | None, seconds: float) -> None:
@@ -161,10 +179,12 @@ def _charge(changes: Changes, charge: Charge) -> None:
     budget.charge(charge.usage)
     changes.touched_budgets.add(charge.task.root)
     exceeded, task = budget.exceeded(), charge.task
-    if exceeded and task.state is TaskState.RUNNING:
-        task.error = TaskError(BUDGET_EXCEEDED, f"The budget's {exceeded} is used up.")
+    if not exceeded or task.is_done:
+        return
+    if task.state is TaskState.RUNNING:
         take_away(changes, task)
-        end(changes, task, TaskState.FAILED)
+    task.error = TaskError(BUDGET_EXCEEDED, f"The root task's budget is exceeded: {exceeded}.")
+    end(changes, task, TaskState.FAILED)
 
 
 def _settle(changes: Changes, ended: Task) -> None:

@@ -121,7 +121,7 @@ def pause(changes: Changes, task: Task, question: bytes) -> None:
     check_transition(task.state, TaskState.PAUSED)
     task.state = TaskState.PAUSED
     task.pause = question
-    changes.record(task, EventType.PAUSED)
+    changes.record(task, EventType.PAUSED, data=question)
 
 
 def take_away(changes: Changes, task: Task) -> None:
@@ -134,25 +134,29 @@ def take_away(changes: Changes, task: Task) -> None:
 def cancel(changes: Changes, task: Task, grace: float) -> None:
     """Call a task off; the agent of a running one has `grace` seconds to stop it in order."""
     if task.state is not TaskState.RUNNING:
-        end(changes, task, TaskState.CANCELLED)
+        end(changes, task, TaskState.CANCELLED, grace=grace)
         return
     if grace <= 0:
         take_away(changes, task)
-        end(changes, task, TaskState.CANCELLED)
+        end(changes, task, TaskState.CANCELLED, grace=grace)
         return
     by = changes.now + timedelta(seconds=grace)
     if task.cancel_by is not None and task.cancel_by <= by:
         return
     task.cancel_by = by
-    task.cancel_request_time = changes.now
+    task.cancel_request_time = task.cancel_request_time or changes.now
     changes.to_stop.append((task.lease, grace))
     changes.record(task, EventType.CANCEL_REQUESTED)
     if task.has_children:
         changes.follow(CancelChildren(task.id, grace))
 
 
-def end(changes: Changes, task: Task, state: TaskState) -> None:
-    """Bring a task to a terminal state; `error` and `result` are set by now."""
+def end(changes: Changes, task: Task, state: TaskState, *, grace: float | None = None) -> None:
+    """Bring a task to a terminal state; `error` and `result` are set by now.
+
+    Unless it has succeeded, all under it is called off, within `grace` seconds if they
+    are given.
+    """
     check_transition(task.state, state)
     leave_agent(changes, task, ended=True)
     task.state = state
@@ -163,7 +167,7 @@ def end(changes: Changes, task: Task, state: TaskState) -> None:
     if task.has_dependents:
         changes.follow(SettleDependents(task))
     if task.has_children and state is not TaskState.SUCCEEDED:
-        changes.follow(CancelChildren(task.id, changes.grace))
+        changes.follow(CancelChildren(task.id, changes.grace if grace is None else grace))
 
 
 def leave_agent(changes: Changes, task: Task, *, ended: bool = False) -> None:
