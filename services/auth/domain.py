@@ -13,8 +13,8 @@ from services.auth.errors import RoleUnknown
 SERVICE_ROLE: Final = "service"
 """Acts for callers of any tenant, so it is never handed out over the network."""
 
-_VIEWER: Final = ("self:read", "task:read", "agent:read", "tool:read", "invocation:read")
-_OPERATOR: Final = ("task:*", "agent:*", "tool:*", "invocation:*")
+_VIEWER: Final = ("self:read", "task:read", "agent:read", "tool:read", "invocation:read", "blob:read")
+_OPERATOR: Final = ("task:*", "agent:*", "tool:*", "invocation:*", "blob:*")
 
 PERMISSIONS: Final[dict[str, tuple[str, ...]]] = {
     "viewer": _VIEWER,
@@ -30,6 +30,8 @@ PERMISSIONS: Final[dict[str, tuple[str, ...]]] = {
         "task:create",
         "task:read",
         "tool:read",
+        "blob:create",
+        "blob:read",
     ),
     SERVICE_ROLE: (
         "self:read",

@@ -19,7 +19,7 @@ async def serve() -> None:
     async with foundation(settings, service="task", migrations=MIGRATIONS) as base:
         registry = Registry(base.identity.channels)
         analytics = Analytics(base.identity.channels)
-        replica = Replica(base.database, registry, analytics.publish, settings.dispatch)
+        replica = Replica(base.database, registry, analytics.publish, settings.dispatch, settings.blobs)
         server = base.server(base.identity.verifier)
         replica.add_to(server)
         await server.serve(beside=replica.background())

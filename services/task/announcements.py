@@ -6,7 +6,6 @@ from typing import Final
 
 from mesh.task.v1 import task_events_pb2, task_pb2
 from meshkit.events.outbox import Event
-from meshkit.ids import IdSource
 from meshkit.timestamps import to_timestamp
 from services.task.domain.states import TaskState
 from services.task.domain.task import Task
@@ -21,8 +20,11 @@ _STATES: Final = {
 }
 
 
-def task_finished(task: Task, ids: IdSource) -> Event:
-    """Announce that a task has reached its terminal state."""
+def task_finished(task: Task) -> Event:
+    """Announce that a task has reached its terminal state.
+
+    It does so once, so that its id is the event's too.
+    """
     error = task.error
     payload = task_events_pb2.TaskFinished(
         task_id=str(task.id),
@@ -37,4 +39,4 @@ def task_finished(task: Task, ids: IdSource) -> Event:
         start_time=to_timestamp(task.start_time),
         end_time=to_timestamp(task.end_time),
     )
-    return Event(ids(), TASK_FINISHED, task.tenant, str(task.id), payload.SerializeToString())
+    return Event(task.id, TASK_FINISHED, task.tenant, str(task.id), payload.SerializeToString())

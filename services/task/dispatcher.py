@@ -17,11 +17,11 @@ from services.task.dispatch.streams import (
     Draining,
     Lost,
     Received,
-    StopAsked,
     Stream,
 )
 from services.task.domain.reports import ENDS, Outcome, Receipt, Released
 from services.task.domain.task import Lease, Task
+from services.task.engine.operations.report import Renewed
 from services.task.engine.seating import Seating
 from services.task.lane_book import LaneBook
 from services.task.usecases.attempts import Attempts
@@ -116,6 +116,7 @@ class Dispatcher:
 
     async def first(self, stream: Stream, wait: float) -> list[Assigned]:
         """Return the first tasks for an agent without a stream; none after `wait` seconds."""
+        stream.opened_at = asyncio.get_running_loop().time()
         self._seating.add(stream)
         self._seating.look()
         try:
@@ -147,13 +148,25 @@ class Dispatcher:
     ) -> None:
         # The writer keeps the order of what it is given, so reports need not wait for each other;
         # their receipts must.
-        receipts: list[Receipt] = await self._attempts.report(stream.agent, outcomes)
+        receipts = await self._receipts(stream, outcomes)
         if before is not None:
             await before
         for (lease, outcome), receipt in zip(outcomes, receipts, strict=True):
             if isinstance(outcome, ENDS) or not receipt.accepted:
                 self._seating.drop(stream, lease)
         stream.send(Received(receipts))
+
+    async def _receipts(
+        self, stream: Stream, outcomes: Sequence[tuple[Lease, Outcome]]
+    ) -> list[Receipt]:
+        try:
+            return await self._attempts.report(stream.agent, outcomes)
+        except Unavailable:
+            # The agent sends them again on its next stream.
+            raise
+        except DomainError as refusal:
+            log.warning("reports refused", agent=stream.agent.name, cause=refusal.message)
+            return [Receipt(lease, accepted=False, reason=refusal.reason) for lease, _ in outcomes]
 
     async def renew(self, stream: Stream, leases: Sequence[Lease]) -> None:
         """Prolong those of an agent's leases that need it, and tell which are lost."""
@@ -169,11 +182,18 @@ class Dispatcher:
         renewed = await self._attempts.renew(stream.agent, stale)
         for lease in renewed.held:
             stream.renewed[lease.task_id] = now
+        self.ask_to_stop(stream, renewed)
         lost = [lease for lease in stale if lease not in renewed.held]
         for lease in lost:
             self._seating.drop(stream, lease)
         if lost:
             stream.send(Lost(lost))
+
+    def ask_to_stop(self, stream: Stream, renewed: Renewed) -> None:
+        """Tell an agent which of its tasks it is to stop, unless it knows."""
+        for lease, grace in renewed.to_stop.items():
+            if lease not in stream.stopping:
+                stream.ask_to_stop(lease, grace)
 
     def heard_of_work(self, payload: str) -> None:
         """Take a notification with ids of lanes; an empty one may stand for any."""
@@ -206,7 +226,7 @@ class Dispatcher:
             lease = Lease(UUID(task_id), int(epoch))
             stream = self._seating.holder(lease.task_id)
             if stream is not None and stream.held.get(lease.task_id) == lease.epoch:
-                stream.send(StopAsked([lease], float(grace)))
+                stream.ask_to_stop(lease, float(grace))
 
     async def drain(self) -> None:
         """Tell every agent to connect elsewhere, and give out nothing more."""

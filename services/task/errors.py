@@ -114,6 +114,18 @@ class ConcurrencyLimitReached(ResourceExhausted):
         )
 
 
+class PauseNotFound(NotFound):
+    """No such pause in the caller's tenant."""
+
+    reason = "PAUSE_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no pause with this id; it may have ended, or been replaced.",
+            field="pause_id",
+        )
+
+
 class BudgetExceeded(ResourceExhausted):
     """A budget of the task's root would be exceeded."""
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from cachetools import LRUCache
 
 from meshkit.database.engine import Database
-from services.task.domain.lanes import Lane, LaneKey
+from services.task.domain.lanes import Lane, LaneKey, plain_key
 from services.task.engine.seating import Seating
 from services.task.store import lanes as store
 
@@ -22,6 +22,11 @@ class LaneBook:
         self._database = database
         self._seating = seating
         self._by_key: LRUCache[LaneKey, Lane] = LRUCache(_KNOWN)
+        self._plain: LRUCache[tuple[str, str, int], Lane] = LRUCache(_KNOWN)
+
+    def known_plain(self, tenant: str, capability: str, priority: int) -> Lane | None:
+        """Return the lane of tasks that ask for nothing, if it is known."""
+        return self._plain.get((tenant, capability, priority))
 
     async def lane_of(self, key: LaneKey, weight: float) -> Lane:
         """Return the lane of a key, made if there is none."""
@@ -61,5 +66,8 @@ class LaneBook:
             after = max(lane.id for lane in lanes)
 
     def _learn(self, lane: Lane) -> None:
-        self._by_key[lane.key] = lane
+        key = lane.key
+        self._by_key[key] = lane
+        if key == plain_key(key.tenant, key.capability, key.priority):
+            self._plain[key.tenant, key.capability, key.priority] = lane
         self._seating.lanes[lane.id] = lane

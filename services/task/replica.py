@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from mesh.task.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from mesh.task.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
 from mesh.task.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_server
 from meshkit.database.engine import Database
@@ -12,6 +13,10 @@ from meshkit.database.notifications import Notifications
 from meshkit.events import outbox
 from meshkit.events.relay import Publish, Relay
 from meshkit.server import Server
+from services.task.blobs.janitor import Janitor
+from services.task.blobs.settings import BlobSettings
+from services.task.blobs.stores import open_stores
+from services.task.blobs.usecases import Blobs
 from services.task.clockwork import Clockwork
 from services.task.dispatch.steering import Steering
 from services.task.dispatcher import Dispatcher
@@ -21,6 +26,7 @@ from services.task.engine.seating import Seating
 from services.task.engine.writer import Writer
 from services.task.lane_book import LaneBook
 from services.task.peers import Registry
+from services.task.servicer.blobs import BlobServicer
 from services.task.servicer.dispatch import DispatchServicer
 from services.task.servicer.tasks import TaskServicer
 from services.task.settings import DispatchSettings
@@ -38,7 +44,12 @@ class Replica:
     """
 
     def __init__(
-        self, database: Database, registry: Registry, publish: Publish, rules: DispatchSettings
+        self,
+        database: Database,
+        registry: Registry,
+        publish: Publish,
+        rules: DispatchSettings,
+        blob_settings: BlobSettings | None = None,
     ) -> None:
         self._rules = rules
         self._registry = registry
@@ -61,6 +72,10 @@ class Replica:
         self.tasks = Tasks(database, self.writer, registry, self.lanes, self.steering)
         self.watching = Watching(self.tasks)
         self.relay = Relay(database, publish)
+        blob_settings = blob_settings or BlobSettings()
+        stores = open_stores(blob_settings, database)
+        self.blobs = Blobs(database, stores, blob_settings)
+        self.blob_janitor = Janitor(database, stores, interval=blob_settings.janitor_interval)
         self.clockwork = Clockwork(
             self.writer,
             lambda: database.transaction(reading.next_due),
@@ -87,9 +102,17 @@ class Replica:
         agents = DispatchServicer(self.attempts, self.dispatcher, self._registry, self._rules)
         server.add(add_TaskServiceServicer_to_server, callers)
         server.add(add_DispatchServiceServicer_to_server, agents)
+        server.add(add_BlobServiceServicer_to_server, BlobServicer(self.blobs))
         server.on_drain(self.dispatcher.drain)
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the server, until cancelled."""
-        parts = (self.writer, self.dispatcher, self.clockwork, self.relay, self.notifications)
+        parts = (
+            self.writer,
+            self.dispatcher,
+            self.clockwork,
+            self.relay,
+            self.notifications,
+            self.blob_janitor,
+        )
         return [part.run() for part in parts]

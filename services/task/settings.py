@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from meshkit.settings import Seconds, ServiceSettings
+from services.task.blobs.settings import BlobSettings
 
 
 class DispatchSettings(BaseModel):
@@ -25,3 +26,4 @@ class Settings(ServiceSettings):
     """All settings of the task service."""
 
     dispatch: DispatchSettings = DispatchSettings()
+    blobs: BlobSettings = BlobSettings()

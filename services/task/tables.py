@@ -1,71 +1,92 @@
-"""Tables of the task database."""
+"""Tables of the task database that queries are composed on; the rest is plain SQL."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from uuid import UUID
+from typing import Any, Final
 
-from sqlalchemy import Text, func
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+METADATA: Final = MetaData()
 
 
-class Base(DeclarativeBase):
-    """Holds the metadata; column types follow the annotations."""
-
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own form
-        str: Text,
-        datetime: TIMESTAMP(timezone=True),
-        dict[str, str]: JSONB,
-    }
+def _time(name: str, *, nullable: bool = True) -> Column[Any]:
+    return Column(name, TIMESTAMP(timezone=True), nullable=nullable)
 
 
-class TaskRow(Base):
-    """A task and its running or last attempt."""
+def _common() -> list[Column[Any]]:
+    return [
+        Column("id", Uuid, primary_key=True),
+        Column("tenant", Text, nullable=False),
+        Column("capability", Text, nullable=False),
+        Column("state", Text, nullable=False),
+        Column("priority", SmallInteger, nullable=False),
+        Column("attempt", Integer, nullable=False),
+        Column("max_attempts", Integer, nullable=False),
+        Column("epoch", BigInteger, nullable=False),
+        Column("creator", Text, nullable=False),
+        _time("create_time", nullable=False),
+        _time("ready_time", nullable=False),
+        Column("last_sequence", BigInteger, nullable=False),
+        Column("policy", Text),
+        Column("parent_id", Uuid),
+        Column("root_id", Uuid),
+        Column("depth", SmallInteger, nullable=False),
+        Column("replay_of", Uuid),
+        Column("agent_id", Uuid),
+        Column("agent_name", Text, nullable=False),
+        Column("progress_fraction", Double),
+        Column("progress_message", Text),
+        Column("error_type", Text),
+        Column("error_message", Text),
+        Column("tokens", BigInteger, nullable=False),
+        Column("cost", Double, nullable=False),
+        _time("start_time"),
+        Column("input", LargeBinary, nullable=False),
+        Column("input_payload", LargeBinary),
+        Column("labels", JSONB, nullable=False),
+        Column("attributes", JSONB, nullable=False),
+    ]
 
-    __tablename__ = "tasks"
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    tenant: Mapped[str]
-    capability: Mapped[str]
-    input: Mapped[bytes]
-    priority: Mapped[int]
-    labels: Mapped[dict[str, str]]
-    max_attempts: Mapped[int]
-    state: Mapped[str]
-    attempt: Mapped[int]
-    epoch: Mapped[int]
-    agent_id: Mapped[UUID | None]
-    agent_name: Mapped[str]
-    progress_fraction: Mapped[float | None]
-    progress_message: Mapped[str | None]
-    result: Mapped[bytes | None]
-    error_type: Mapped[str | None]
-    error_message: Mapped[str | None]
-    creator: Mapped[str]
-    request_id: Mapped[str | None]
-    request_digest: Mapped[bytes | None]
-    create_time: Mapped[datetime]
-    ready_time: Mapped[datetime]
-    start_time: Mapped[datetime | None]
-    end_time: Mapped[datetime | None]
-    lease_expire_time: Mapped[datetime | None]
-    last_sequence: Mapped[int]
+TASKS: Final = Table(
+    "tasks",
+    METADATA,
+    *_common(),
+    Column("lane", BigInteger, nullable=False),
+    Column("blocked_by", Text),
+    Column("awaits", Integer, nullable=False),
+    Column("has_dependents", Boolean, nullable=False),
+    Column("has_children", Boolean, nullable=False),
+    Column("checkpoint", LargeBinary),
+    Column("answer", LargeBinary),
+    Column("pause", LargeBinary),
+    _time("seen_time"),
+    _time("lease_time"),
+    _time("cancel_request_time"),
+    _time("cancel_by"),
+    _time("due_time"),
+)
+"""Tasks that have not ended."""
 
-
-class TaskEventRow(Base):
-    """A change of a task; sequences of a task run from 1 without gaps."""
-
-    __tablename__ = "task_events"
-
-    task_id: Mapped[UUID] = mapped_column(primary_key=True)
-    sequence: Mapped[int] = mapped_column(primary_key=True)
-    type: Mapped[str]
-    time: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    state: Mapped[str]
-    attempt: Mapped[int]
-    agent_id: Mapped[UUID | None]
-    progress_fraction: Mapped[float | None]
-    progress_message: Mapped[str | None]
-    error_type: Mapped[str | None]
-    error_message: Mapped[str | None]
+FINISHED_TASKS: Final = Table(
+    "finished_tasks",
+    METADATA,
+    *_common(),
+    Column("result", LargeBinary),
+    Column("result_payload", LargeBinary),
+    _time("end_time", nullable=False),
+)
+"""Tasks that have."""

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Value
 
 from mesh.task.v1 import dispatch_service_pb2 as dispatch
 from mesh.task.v1 import task_policy_pb2
-from services.task.convert.tasks import task_to_proto
+from services.task.convert.tasks import blob_of, task_to_proto
 from services.task.dispatch.streams import (
     Assigned,
     Draining,
@@ -55,7 +55,8 @@ def outcome_from_proto(report: dispatch.Report) -> Outcome:
         case "completion":
             done = report.completion
             payload = done.payload.SerializeToString() if done.HasField("payload") else None
-            return Completed(done.result.SerializeToString(), payload, _usage(done))
+            blob = blob_of(done.payload)
+            return Completed(done.result.SerializeToString(), payload, blob, _usage(done))
         case "progress":
             return Progress(report.progress.fraction, report.progress.message)
         case "failure":

@@ -49,6 +49,7 @@ def new_task_from_proto(task: task_pb2.Task, request_id: str, *, default_attempt
         input_payload=task.input_payload.SerializeToString()
         if task.HasField("input_payload")
         else None,
+        input_blob=blob_of(task.input_payload),
         max_attempts=task.max_attempts or default_attempts,
         priority=task.priority,
         labels=dict(task.labels) if task.labels else {},
@@ -60,6 +61,11 @@ def new_task_from_proto(task: task_pb2.Task, request_id: str, *, default_attempt
         request_id=request_id,
         digest=_digest(task) if request_id else b"",
     )
+
+
+def blob_of(payload: payload_pb2.Payload) -> UUID | None:
+    """Return the blob that a payload names, if it names one."""
+    return UUID(payload.blob_id) if payload.blob_id else None
 
 
 def attributes_from_proto(attributes: Struct) -> dict[str, Scalar]:
@@ -152,8 +158,8 @@ def event_to_proto(event: TaskEvent, task: Task, *, offset: str = "") -> task_pb
         after.result.ParseFromString(task.result)
     if event.type is EventType.SUCCEEDED and task.result_payload is not None:
         after.result_payload.ParseFromString(task.result_payload)
-    if event.type is EventType.PAUSED and task.pause is not None:
-        after.pause.ParseFromString(task.pause)
+    if event.type is EventType.PAUSED and event.data is not None:
+        after.pause.ParseFromString(event.data)
     message = task_pb2.TaskEvent(
         sequence=event.sequence,
         type=_EVENT_TYPES[event.type],

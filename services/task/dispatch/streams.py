@@ -83,6 +83,7 @@ class Stream:
         listed: Whether the seating has it among those with free slots.
         opened_at, seen: When it was opened, and last heard of, by the loop's clock.
         recording: Of the reports that were last taken.
+        stopping: Seconds that its agent was given to stop each task, of those it was to stop.
         age_share: Of the greatest age, so that not all streams are handed over at once.
         fits: Verdicts on lanes, by their ids, as long as steering stays the same.
     """
@@ -106,6 +107,7 @@ class Stream:
     fits: dict[int, int] = field(default_factory=dict)
     fits_version: int = -1
     recording: asyncio.Task[None] | None = None
+    stopping: dict[Lease, float] = field(default_factory=dict)
     _outgoing: asyncio.Queue[Message | None] = field(default_factory=asyncio.Queue)
 
     @property
@@ -116,6 +118,12 @@ class Stream:
     def send(self, message: Message) -> None:
         """Queue a message for the agent."""
         self._outgoing.put_nowait(message)
+
+    def ask_to_stop(self, lease: Lease, grace: float) -> None:
+        """Have the agent stop a task within `grace` seconds; it is told so once."""
+        if self.stopping.get(lease) != grace:
+            self.stopping[lease] = grace
+            self.send(StopAsked([lease], grace))
 
     def end(self) -> None:
         """Have `messages` stop after what is queued."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from services.task.domain.policy import Placement, Policy
+from services.task.domain.policy import PLAIN, Placement, Policy
 
 UNROUTED: Final = -1
 """Bucket of lanes whose capability has no build routing."""
@@ -50,6 +50,11 @@ def lane_key(
 ) -> LaneKey:
     """Return the key of the lane that such a task waits in."""
     return LaneKey(tenant, capability, priority, policy.placement, policy.fairness_key, bucket)
+
+
+def plain_key(tenant: str, capability: str, priority: int) -> LaneKey:
+    """Return the key of the lane of tasks that ask for nothing, where no build is routed."""
+    return LaneKey(tenant, capability, priority, PLAIN.placement, PLAIN.fairness_key, UNROUTED)
 
 
 def bucket_of(task_id: UUID) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from services.task.domain.task import Lease, Progress, TaskError, Usage
 
@@ -13,10 +14,14 @@ LEASE_LOST: Final = "LEASE_LOST"
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The task is done; `result` is a serialized Value, `payload` a serialized Payload."""
+    """The task is done; `result` is a serialized Value, `payload` a serialized Payload.
+
+    `blob` is the one that the payload names, if it names one.
+    """
 
     result: bytes
     payload: bytes | None = None
+    blob: UUID | None = None
     usage: Usage = Usage()
 
 

@@ -183,7 +183,7 @@ class TaskEvent:
     """One change of a task, with what the change touched.
 
     Attributes:
-        data: For OUTPUT the chunk, in its media type.
+        data: For OUTPUT the chunk, in its media type; for PAUSED the serialized TaskPause.
         position: Place in the log of all tasks' events; 0 while it is not stored.
     """
 
@@ -215,6 +215,7 @@ class NewTask:
     """What a caller wants done.
 
     Attributes:
+        input_blob: The blob that the payload names, if it names one.
         schedule_time: Not handed out before; None for at once.
         delay: Seconds after its creation before which it is not handed out.
         request_id: Makes the creation idempotent; empty for none.
@@ -225,6 +226,7 @@ class NewTask:
     input: bytes
     max_attempts: int
     input_payload: bytes | None = None
+    input_blob: UUID | None = None
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, Scalar] = field(default_factory=dict)

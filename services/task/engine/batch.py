@@ -8,7 +8,7 @@ from typing import Any, Final
 from meshkit.errors import DomainError
 from services.task.domain.task import Task
 from services.task.engine.changes import Changes
-from services.task.engine.follow import blocking, hold_back
+from services.task.engine.follow import blocking, hold_back, let_others_through
 from services.task.engine.needs import Needs
 from services.task.engine.operations.operation import Operation
 from services.task.engine.seating import Plan, Seating
@@ -37,6 +37,9 @@ STOP: Final = "stop_asked"
 SCHEDULED: Final = "task_scheduled"
 """Channel that is notified when a task got a time to start at."""
 
+STEERED: Final = "task_steered"
+"""Channel that is notified when a pause or a build routing came, changed or went."""
+
 _MOST_PAYLOAD = 7900
 
 
@@ -47,14 +50,14 @@ async def carry_out(
 
     To be called in a transaction; what it changes in `seating` stands only if that commits.
     """
-    needs = Needs(again=changes.again)
+    needs = Needs(again=bool(changes.again))
     for operation in operations:
         operation.need(needs)
     await load(connection, needs, changes)
     outcomes = [_apply(operation, changes) for operation in operations]
     await settle(connection, changes)
     notices = _notices(changes)
-    changed = {event.task_id for event in changes.events}
+    changed = {event[0] for event in changes.events}
     await save(connection, changes)
     changed |= await _claim(connection, changes, seating)
     await _load_results(connection, changes)
@@ -78,21 +81,26 @@ async def _claim(connection: Any, changes: Changes, seating: Seating) -> set[Any
         plan = seating.plan(_CLAIM_AT_A_TIME)
         if not plan.wanted:
             break
-        tasks = changes.known_whole(await loading.claim(connection, plan.before(changes.now)))
+        tasks = changes.known_whole(await loading.claim(connection, plan.claims()))
         await _load_limits(connection, changes, tasks)
         for task in tasks:
             _seat(changes, plan, task)
         seating.finish(plan)
         await settle(connection, changes)
-        changed |= {event.task_id for event in changes.events}
+        changed |= {event[0] for event in changes.events}
         await save(connection, changes)
     return changed
 
 
 def _seat(changes: Changes, plan: Plan, task: Task) -> None:
+    if plan.late and plan.is_early(task, changes.now):
+        plan.pass_over(task)
+        return
     limit = blocking(changes, task) if task.policy.limit_keys else None
     if limit is not None:
         hold_back(changes, task, limit)
+        let_others_through(changes, task)
+        plan.pass_over(task)
         return
     seat = plan.seat_for(task)
     if seat is not None:
@@ -120,6 +128,8 @@ def _notices(changes: Changes) -> list[tuple[str, str]]:
     notices += _split(STOP, stops)
     if changes.scheduled:
         notices.append((SCHEDULED, ""))
+    if changes.steered:
+        notices.append((STEERED, ""))
     return notices
 
 

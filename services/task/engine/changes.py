@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
+from services.task.blobs.uses import Naming
 from services.task.domain.budgets import BudgetState
 from services.task.domain.limits import Limit
 from services.task.domain.policy import Dependency, DependencyCondition
 from services.task.domain.states import EventType
-from services.task.domain.task import Agent, Lease, Scalar, Task, TaskEvent
+from services.task.domain.steering import Pause
+from services.task.domain.task import Agent, Lease, Scalar, Task
 from services.task.engine.consequences import Consequence
+from services.task.store.rows import event_row
 
 
 class Seat(Protocol):
@@ -63,14 +66,18 @@ class Changes:
         now: The time of the transaction, by the database's clock.
         lease: Seconds that a lease lasts.
         grace: Seconds that an agent has to stop a task in order, unless said otherwise.
-        again: Whether an attempt at this transaction may have been committed.
+        again: Times of earlier attempts at this transaction, one of which may have been committed.
         started: The tasks that were given to seats, in order.
         results: Of the tasks that started ones depend on, by both ids.
         lost: Leases that were taken away.
         to_stop: Leases of tasks that are to be stopped, and the grace in seconds.
         lanes: Lanes that got tasks.
+        held_back: Tasks that began to wait behind a limit, by it.
+        let_go: How many no longer wait behind a limit, by it.
+        steered: Whether a pause came or went.
         scheduled: Whether a task got a time to start at.
         withdrawn: Tenant and request id of creations that were refused.
+        taken_over: Task and digest of the requests that came again right after a refusal.
     """
 
     now: datetime
@@ -85,6 +92,9 @@ class Changes:
     limits: dict[tuple[str, str], Limit] = field(default_factory=dict)
     members: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     waiting: dict[tuple[str, str], list[Task]] = field(default_factory=dict)
+    held_back: dict[tuple[str, str], dict[UUID, Task]] = field(default_factory=dict)
+    let_go: dict[tuple[str, str], int] = field(default_factory=dict)
+    pauses: dict[UUID, Pause] = field(default_factory=dict)
     due_limits: list[tuple[str, str]] = field(default_factory=list)
     budgets: dict[UUID, BudgetState] = field(default_factory=dict)
     fresh: set[UUID] = field(default_factory=set)
@@ -95,23 +105,27 @@ class Changes:
     only_started: set[UUID] = field(default_factory=set)
     given: dict[UUID, Given] = field(default_factory=dict)
     ended: dict[UUID, Task] = field(default_factory=dict)
-    events: list[TaskEvent] = field(default_factory=list)
+    events: list[tuple[Any, ...]] = field(default_factory=list)
     new_dependencies: list[tuple[UUID, Dependency]] = field(default_factory=list)
     joined: list[tuple[str, str, UUID]] = field(default_factory=list)
     left: list[tuple[str, str, UUID]] = field(default_factory=list)
     touched_limits: set[tuple[str, str]] = field(default_factory=set)
     touched_budgets: set[UUID] = field(default_factory=set)
-    used_blobs: list[tuple[str, UUID, UUID]] = field(default_factory=list)
+    new_pauses: list[Pause] = field(default_factory=list)
+    ended_pauses: list[UUID] = field(default_factory=list)
+    used_blobs: list[Naming] = field(default_factory=list)
 
-    again: bool = False
+    again: frozenset[datetime] = frozenset()
     started: list[tuple[Seat, Task]] = field(default_factory=list)
     results: dict[UUID, dict[UUID, bytes]] = field(default_factory=dict)
     lost: list[Lease] = field(default_factory=list)
     to_stop: list[tuple[Lease, float]] = field(default_factory=list)
     lanes: set[int] = field(default_factory=set)
     scheduled: bool = False
+    steered: bool = False
     consequences: list[Consequence] = field(default_factory=list)
-    withdrawn: list[tuple[str, str]] = field(default_factory=list)
+    withdrawn: set[tuple[str, str]] = field(default_factory=set)
+    taken_over: dict[tuple[str, str], tuple[UUID, bytes]] = field(default_factory=dict)
 
     def record(
         self,
@@ -123,25 +137,7 @@ class Changes:
     ) -> None:
         """Add an event to a task's history, as the task is now, and have the task stored."""
         task.last_sequence += 1
-        self.events.append(
-            TaskEvent(
-                task.id,
-                task.tenant,
-                task.root_id,
-                task.last_sequence,
-                type_,
-                self.now,
-                task.state,
-                task.attempt,
-                task.epoch,
-                task.agent_id,
-                task.agent_name,
-                task.progress,
-                task.error,
-                content_type,
-                data,
-            )
-        )
+        self.events.append(event_row(task, type_, self.now, content_type, data))
         self.touch(task)
 
     def touch(self, task: Task) -> None:
@@ -155,6 +151,11 @@ class Changes:
         task.due_time = task.next_due()
         if task.id not in self.created:
             self.changed[task.id] = task
+
+    def use_blob(self, tenant: str, blob_id: UUID | None) -> None:
+        """Have a use of a blob counted, if one is named."""
+        if blob_id is not None:
+            self.used_blobs.append(Naming(tenant, [blob_id]))
 
     def find(self, tenant: str, task_id: UUID) -> Task | None:
         """Return a task of the tenant that was read or made, ended or not."""

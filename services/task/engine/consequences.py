@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from services.task.domain.task import Task, Usage
@@ -39,7 +40,7 @@ class LetThrough:
 
 @dataclass(frozen=True, slots=True)
 class MakeRoom:
-    """The oldest `count` tasks of a limit are cancelled in favour of a new one."""
+    """The oldest tasks of a limit, `count` at most, are cancelled in favour of a new one."""
 
     tenant: str
     key: str
@@ -53,6 +54,15 @@ class PauseLimit:
     tenant: str
     key: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLimit:
+    """No task of a limit starts before `until`, whatever was said of it; None opens it."""
+
+    tenant: str
+    key: str
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ Consequence = (
     | LetThrough
     | MakeRoom
     | PauseLimit
+    | HoldLimit
     | Charge
     | SettleDependents
     | CancelTasks

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from services.task.domain.limits import Limit, units_of
@@ -17,6 +16,7 @@ from services.task.engine.consequences import (
     Charge,
     Consequence,
     EnterQueue,
+    HoldLimit,
     LeaveLimits,
     LetThrough,
     MakeRoom,
@@ -41,9 +41,12 @@ def need(consequence: Consequence, needs: Needs) -> None:
             needs.limits.add((tenant, key))
             needs.waiting.add((tenant, key))
         case MakeRoom(tenant, key, count):
-            needs.members[tenant, key] = count
-        case PauseLimit(tenant, key):
+            needs.members[tenant, key] = max(count, needs.members.get((tenant, key), 0))
+        case PauseLimit(tenant, key) | HoldLimit(tenant, key, None):
             needs.limits.add((tenant, key))
+        case HoldLimit(tenant, key):
+            needs.limits.add((tenant, key))
+            needs.new_limits = True
         case Charge(task):
             needs.budgets.add(task.root)
         case SettleDependents(task):
@@ -67,6 +70,8 @@ def bring_about(consequence: Consequence, changes: Changes) -> None:
             _make_room(changes, changes.limits[tenant, key])
         case PauseLimit(tenant, key, seconds):
             _pause_limit(changes, changes.limits.get((tenant, key)), seconds)
+        case HoldLimit(tenant, key, until):
+            _hold_limit(changes, changes.limits.get((tenant, key)), until)
         case Charge():
             _charge(changes, consequence)
         case SettleDependents(task):
@@ -90,9 +95,11 @@ def blocking(changes: Changes, task: Task) -> Limit | None:
 
 def hold_back(changes: Changes, task: Task, limit: Limit) -> None:
     """Have a queued task wait behind a limit."""
+    place = (limit.tenant, limit.key)
     task.blocked_by = limit.key
-    limit.waiting += 1
-    changes.touched_limits.add((limit.tenant, limit.key))
+    limit.wait(units_of(task.policy, limit.key))
+    changes.held_back.setdefault(place, {})[task.id] = task
+    changes.touched_limits.add(place)
     changes.touch(task)
 
 
@@ -121,7 +128,7 @@ def _leave_limits(changes: Changes, leaving: LeaveLimits) -> None:
         if leaving.ran:
             limit.give_back()
         if leaving.behind == key:
-            limit.waiting = max(limit.waiting - 1, 0)
+            _let_go(changes, limit)
         if leaving.ended:
             limit.members = max(limit.members - 1, 0)
             changes.left.append((task.tenant, key, task.id))
@@ -133,23 +140,42 @@ def _leave_limits(changes: Changes, leaving: LeaveLimits) -> None:
 def _let_through(changes: Changes, limit: Limit | None) -> None:
     if limit is None:
         return
-    changes.touched_limits.add((limit.tenant, limit.key))
-    waiting = changes.waiting.pop((limit.tenant, limit.key), [])
-    trial = replace(limit)
-    for task in changes.known(waiting):
-        if task.blocked_by != limit.key:
-            continue
-        units = units_of(task.policy, limit.key)
-        if not trial.is_open(changes.now, units):
-            limit.asked = units
-            break
-        trial.take(changes.now, units)
+    place = (limit.tenant, limit.key)
+    stored = changes.waiting.pop(place, None)
+    if stored is None:
+        # Another consequence has led here in the same round.
+        return
+    changes.touched_limits.add(place)
+    # Those that this transaction holds back are not stored yet.
+    known = {task.id: task for task in changes.known(stored)} | changes.held_back.get(place, {})
+    waiting = [task for task in known.values() if task.blocked_by == limit.key and not task.is_done]
+    places, units = limit.free_places(changes.now), limit.free_units(changes.now)
+    limit.next_units = 1
+    for task in waiting[:places]:
+        needed = limit.needed(units_of(task.policy, limit.key))
+        if needed > units:
+            limit.next_units = needed
+            return
+        units -= needed
         task.blocked_by = None
-        limit.waiting = max(limit.waiting - 1, 0)
+        _let_go(changes, limit)
         limit.turn = task.lane
         changes.touch(task)
         changes.lanes.add(task.lane)
         changes.seats.queued(task.lane)
+
+
+def _let_go(changes: Changes, limit: Limit) -> None:
+    limit.let_go()
+    place = (limit.tenant, limit.key)
+    changes.let_go[place] = changes.let_go.get(place, 0) + 1
+
+
+def let_others_through(changes: Changes, task: Task) -> None:
+    """Have others take what a task leaves open that one of its limits keeps from starting."""
+    for key in task.policy.limit_keys:
+        if key != task.blocked_by and changes.limits[task.tenant, key].waiting:
+            changes.follow(LetThrough(task.tenant, key))
 
 
 def _make_room(changes: Changes, limit: Limit) -> None:
@@ -158,9 +184,20 @@ def _make_room(changes: Changes, limit: Limit) -> None:
         return
     place = (limit.tenant, limit.key)
     members = [*changes.members.get(place, ())]
-    members += [task_id for *joined, task_id in changes.joined if tuple(joined) == place]
+    members += [task_id for tenant, key, task_id in changes.joined if (tenant, key) == place]
     alive = [task_id for task_id in members if task_id not in changes.ended]
-    changes.follow(CancelTasks(tuple(alive[: limit.members - limit.places]), 0.0))
+    beyond = limit.members - _leaving(changes, limit) - limit.places
+    if beyond > 0:
+        changes.follow(CancelTasks(tuple(alive[:beyond]), 0.0))
+
+
+def _leaving(changes: Changes, limit: Limit) -> int:
+    """Return how many members have ended and are still counted."""
+    left = {task_id for _, key, task_id in changes.left if key == limit.key}
+    return sum(
+        task.tenant == limit.tenant and limit.key in task.policy.limit_keys and task.id not in left
+        for task in changes.ended.values()
+    )
 
 
 def _pause_limit(changes: Changes, limit: Limit | None, seconds: float) -> None:
@@ -170,6 +207,15 @@ def _pause_limit(changes: Changes, limit: Limit | None, seconds: float) -> None:
     if limit.paused_until is None or limit.paused_until < until:
         limit.paused_until = until
         changes.touched_limits.add((limit.tenant, limit.key))
+
+
+def _hold_limit(changes: Changes, limit: Limit | None, until: datetime | None) -> None:
+    if limit is None:
+        return
+    limit.paused_until = until
+    changes.touched_limits.add((limit.tenant, limit.key))
+    if until is None and limit.waiting:
+        changes.follow(LetThrough(limit.tenant, limit.key))
 
 
 def _charge(changes: Changes, charge: Charge) -> None:

@@ -17,8 +17,10 @@ class Needs:
         trees: Tasks whose unfinished descendants are needed.
         dependents: Tasks whose dependents are needed.
         limits: Tenant and key of limits.
+        new_limits: Whether those that there are not are to be made.
         members: Limits whose oldest members are needed, and how many.
         waiting: Limits behind which the next tasks are needed.
+        pauses: Ids of pauses.
         budgets: Root tasks whose budgets are needed.
         budgets_of: Tasks whose roots' budgets are needed.
         requests: New tasks that may be repeats: tenant, id and task.
@@ -31,8 +33,10 @@ class Needs:
     trees: set[UUID] = field(default_factory=set)
     dependents: set[UUID] = field(default_factory=set)
     limits: set[tuple[str, str]] = field(default_factory=set)
+    new_limits: bool = False
     members: dict[tuple[str, str], int] = field(default_factory=dict)
     waiting: set[tuple[str, str]] = field(default_factory=set)
+    pauses: set[UUID] = field(default_factory=set)
     budgets: set[UUID] = field(default_factory=set)
     budgets_of: set[UUID] = field(default_factory=set)
     requests: list[tuple[str, UUID, NewTask]] = field(default_factory=list)

@@ -18,7 +18,6 @@ from services.task.dispatch.steering import Steering
 from services.task.dispatch.streams import (
     Assigned,
     Lost,
-    StopAsked,
     Stream,
     batches,
 )
@@ -33,11 +32,17 @@ _RUN_SHARE: Final = 4
 
 @dataclass(slots=True)
 class Plan:
-    """How many tasks of which lanes go to which seats."""
+    """How many tasks of which lanes go to which seats.
+
+    Attributes:
+        late: Lanes for which there is no preferred agent.
+        early: Lanes whose tasks still wait for one, and for how many seconds.
+    """
 
     seats: dict[int, deque[Stream]] = field(default_factory=dict)
     lanes: dict[int, Lane] = field(default_factory=dict)
     late: set[int] = field(default_factory=set)
+    early: dict[int, float] = field(default_factory=dict)
     _seating: Seating | None = None
 
     @property
@@ -45,14 +50,25 @@ class Plan:
         """Whether there is anything to claim."""
         return bool(self.seats)
 
-    def before(self, now: datetime) -> list[tuple[int, int, datetime]]:
-        """Return lane, count, and the latest time of becoming ready, of what to claim."""
-        return [(lane, len(seats), self._latest(lane, now)) for lane, seats in self.seats.items()]
+    def claims(self) -> list[tuple[int, int]]:
+        """Return of which lanes to claim, and how many tasks of each."""
+        return [(lane, len(seats)) for lane, seats in self.seats.items()]
 
-    def _latest(self, lane: int, now: datetime) -> datetime:
-        patience = self.lanes[lane].key.placement.patience if lane in self.late else 0.0
-        # What was queued in this very transaction is of this very time.
-        return now - timedelta(seconds=patience)
+    def is_early(self, task: Task, now: datetime) -> bool:
+        """Tell whether a claimed task still waits for a preferred agent."""
+        if task.lane not in self.late:
+            return False
+        patience = self.lanes[task.lane].key.placement.patience
+        left = patience - (now - task.ready_time).total_seconds()
+        if left > 0:
+            self.early[task.lane] = min(left, self.early.get(task.lane, left))
+        return left > 0
+
+    def pass_over(self, task: Task) -> None:
+        """Give back the seat of a claimed task that must wait."""
+        seats = self.seats.get(task.lane)
+        if seats and self._seating is not None:
+            self._seating.give_back(seats.popleft())
 
     def seat_for(self, task: Task) -> Stream | None:
         """Return the seat for a claimed task."""
@@ -82,6 +98,8 @@ class Seating:
         self._plan: Plan | None = None
         self._chosen: dict[Stream, int] = {}
         self._doubted: set[int] = set()
+        self._patient: set[int] = set()
+        self._at_rest = False
         self._on_work: Callable[[], None] = lambda: None
         self._on_orphans: Callable[[Stream, list[Task]], None] = lambda _stream, _tasks: None
 
@@ -119,6 +137,7 @@ class Seating:
             for capability in stream.capabilities:
                 self._list(stream, (tenant, capability))
         if available and self._waiting.get(tenant):
+            self._at_rest = False
             self._on_work()
 
     def _to_the_end(self, stream: Stream) -> None:
@@ -139,6 +158,7 @@ class Seating:
 
     def look(self) -> None:
         """Have the writer look whether there is a task for a seat."""
+        self._at_rest = False
         self._on_work()
 
     def wait_in(self, lane: Lane) -> None:
@@ -155,6 +175,7 @@ class Seating:
         if stream.held.get(lease.task_id) == lease.epoch:
             del stream.held[lease.task_id]
             stream.renewed.pop(lease.task_id, None)
+            stream.stopping.pop(lease, None)
             if self._holders.get(lease.task_id) is stream:
                 del self._holders[lease.task_id]
             self.refresh(stream)
@@ -185,7 +206,8 @@ class Seating:
         self._undo.clear()
         given: dict[Stream, list[Task]] = {}
         for seat, task in changes.started:
-            if isinstance(seat, Stream):
+            # Some may have been taken away again at once.
+            if isinstance(seat, Stream) and seat.held.get(task.id) == task.epoch:
                 given.setdefault(seat, []).append(task)
         for stream, tasks in given.items():
             if stream not in self.streams:
@@ -198,7 +220,7 @@ class Seating:
                 loser.send(Lost([lease]))
         for lease, grace in changes.to_stop:
             if (holder := self._holders.get(lease.task_id)) is not None:
-                holder.send(StopAsked([lease], grace))
+                holder.ask_to_stop(lease, grace)
 
     def take_for_new(self, task: Task) -> Stream | None:
         """Take a seat for a task that has just become ready, unless others wait for it."""
@@ -249,12 +271,13 @@ class Seating:
             lanes[lane_id] = lane
             place = (lane.key.tenant, lane.key.capability)
             self._crowds[place] = self._crowds.get(place, 0) + 1
+            self._at_rest = False
         if self._free.get((lane.key.tenant, lane.key.capability)):
             self._on_work()
 
     def has_work(self) -> bool:
         """Tell whether a lane waits for which there may be a seat."""
-        return any(place in self._free for place in self._crowds)
+        return not self._at_rest and any(place in self._free for place in self._crowds)
 
     def plan(self, most: int) -> Plan:
         """Decide which lanes' tasks go to which seats, up to `most` tasks."""
@@ -269,6 +292,8 @@ class Seating:
             ]
             if able:
                 self._plan_tenant(plan, turns, able, most)
+        # What is free fits nothing that waits, until either changes.
+        self._at_rest = not plan.wanted
         return plan
 
     def finish(self, plan: Plan) -> None:
@@ -278,7 +303,9 @@ class Seating:
                 continue
             for stream in seats:
                 self.give_back(stream)
-            self._doubt(plan.lanes[lane_id], late=lane_id in plan.late)
+            self._doubt(plan.lanes[lane_id])
+        for lane_id, seconds in plan.early.items():
+            self._have_patience(lane_id, seconds)
         self._plan = None
 
     def _plan_tenant(self, plan: Plan, turns: Turns, lanes: list[Lane], most: int) -> None:
@@ -311,7 +338,7 @@ class Seating:
             if verdict is Fit.YES:
                 self._choose(stream, streams)
                 return stream, verdict
-            if verdict is Fit.LATER and later is None:
+            if verdict is Fit.LATER and later is None and lane.id not in self._patient:
                 later = stream
         return later, Fit.LATER if later is not None else Fit.NO
 
@@ -356,17 +383,24 @@ class Seating:
             if not self._crowds[place]:
                 del self._crowds[place]
 
-    def _doubt(self, lane: Lane, *, late: bool) -> None:
+    def _have_patience(self, lane_id: int, seconds: float) -> None:
+        """Leave a lane to preferred agents until its first task has waited long enough."""
+        self._patient.add(lane_id)
+
+        def lose() -> None:
+            self._patient.discard(lane_id)
+            self.look()
+
+        asyncio.get_running_loop().call_later(seconds, lose)
+
+    def _doubt(self, lane: Lane) -> None:
         """Forget a lane that gave less than it was asked for, but look again once.
 
-        Its tasks may have been locked by another replica that then let them go, or wait
-        for a preferred agent.
+        Its tasks may have been locked by another replica that then let them go.
         """
         self._forget(lane)
         loop = asyncio.get_running_loop()
-        if late:
-            loop.call_later(lane.key.placement.patience + _RECHECK_SECONDS, self.wait_in, lane)
-        elif lane.id in self._doubted:
+        if lane.id in self._doubted:
             self._doubted.discard(lane.id)
         else:
             self._doubted.add(lane.id)

@@ -7,7 +7,7 @@ children cancelled.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from services.task.domain.limits import units_of
 from services.task.domain.states import (
@@ -100,6 +100,20 @@ def fail_attempt(
             changes.record(task, EventType.RETRYING)
         else:
             make_ready(changes, task, EventType.RETRYING)
+
+
+def postpone(changes: Changes, task: Task, until: datetime) -> None:
+    """Have a task that is queued or scheduled not start before a time."""
+    if task.state is TaskState.QUEUED:
+        if until <= changes.now:
+            return
+        check_transition(task.state, TaskState.SCHEDULED)
+        if task.blocked_by is not None:
+            behind, task.blocked_by = task.blocked_by, None
+            changes.follow(LeaveLimits(task, ran=False, ended=False, behind=behind))
+        task.state = TaskState.SCHEDULED
+    task.ready_time = until
+    changes.scheduled = True
 
 
 def release(changes: Changes, task: Task) -> None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+from uuid import UUID
 
 from meshkit.events import outbox
-from meshkit.ids import uuid7
 from services.task.announcements import task_finished
+from services.task.domain.limits import Limit
+from services.task.domain.task import Task
+from services.task.blobs import uses
+from services.task.blobs.errors import BlobNotFound
 from services.task.engine import follow
 from services.task.engine.changes import Changes
 from services.task.engine.needs import Needs
-from services.task.store import loading, relations, writing
+from services.task.store import loading, relations, steering, writing
+
+_MOST_DESCENDANTS = 100_000
+_MOST_LET_THROUGH = 500
 
 Write = Callable[[Any, list[Any]], Awaitable[None]]
 """Writes changes of one kind, all in one statement."""
@@ -33,11 +40,29 @@ async def load(connection: Any, needs: Needs, changes: Changes) -> None:
         ):
             changes.dependents.setdefault(ended, []).append((task_id, condition))
             needs.tasks.add(task_id)
+        for task_id, dependency in changes.new_dependencies:
+            if dependency.task_id in needs.dependents:
+                waits = (task_id, dependency.condition)
+                changes.dependents.setdefault(dependency.task_id, []).append(waits)
     for task_id in needs.trees:
-        changes.children[task_id] = await loading.find_descendants(connection, [task_id], 100_000)
+        stored = await loading.find_descendants(connection, [task_id], _MOST_DESCENDANTS)
+        changes.children[task_id] = [*stored, *_new_descendants(changes, {task_id, *stored})]
     await _load_tasks(connection, needs, changes)
     await _load_limits(connection, needs, changes)
     await _load_budgets(connection, needs, changes)
+    if needs.pauses:
+        for pause in await steering.lock_pauses(connection, needs.pauses):
+            changes.pauses[pause.id] = pause
+
+
+def _new_descendants(changes: Changes, above: set[UUID]) -> list[UUID]:
+    """Return the tasks below these that this transaction makes."""
+    found = []
+    for task in changes.created.values():
+        if task.parent_id in above:
+            above.add(task.id)
+            found.append(task.id)
+    return found
 
 
 async def _load_requests(connection: Any, needs: Needs, changes: Changes) -> None:
@@ -66,17 +91,29 @@ async def _load_tasks(connection: Any, needs: Needs, changes: Changes) -> None:
 async def _load_limits(connection: Any, needs: Needs, changes: Changes) -> None:
     missing = needs.limits - changes.limits.keys()
     if missing:
-        for limit in await loading.lock_limits(connection, missing):
-            changes.limits[limit.tenant, limit.key] = limit
+        found = await loading.lock_limits(connection, missing)
+        if needs.new_limits and len(found) < len(missing):
+            # Two replicas may meet a key for the first time at the same moment.
+            await relations.add_limits(connection, missing)
+            found = await loading.lock_limits(connection, missing)
+        changes.limits.update(((limit.tenant, limit.key), limit) for limit in found)
     for place, count in needs.members.items():
+        # Those that have ended in this transaction are still among them.
         changes.members[place] = await loading.oldest_members(
-            connection, changes.limits[place], count
+            connection, changes.limits[place], count + len(changes.left) + len(changes.ended)
         )
     for place in needs.waiting:
-        behind = changes.limits.get(place)
-        room = 0 if behind is None else min(behind.room(changes.now), behind.waiting, 500)
-        if behind is not None and room > 0:
-            changes.waiting[place] = await loading.lock_waiting(connection, behind, room)
+        if (behind := changes.limits.get(place)) is not None:
+            changes.waiting[place] = await _waiting_behind(connection, changes, behind)
+
+
+async def _waiting_behind(connection: Any, changes: Changes, limit: Limit) -> list[Task]:
+    room = min(limit.room(changes.now), limit.waiting, _MOST_LET_THROUGH)
+    if room <= 0:
+        return []
+    # Those that this transaction has let go are still stored as waiting.
+    gone = changes.let_go.get((limit.tenant, limit.key), 0)
+    return await loading.lock_waiting(connection, limit, room + gone)
 
 
 async def _load_budgets(connection: Any, needs: Needs, changes: Changes) -> None:
@@ -103,13 +140,21 @@ async def settle(connection: Any, changes: Changes) -> None:
 
 
 async def save(connection: Any, changes: Changes) -> None:
-    """Write the changes, and forget that they are to be written."""
+    """Write the changes, and forget that they are to be written.
+
+    Raises:
+        BlobNotFound: A task names a blob that its tenant hasn't.
+    """
+    if changes.used_blobs and any(await uses.mark_all_used(connection, changes.used_blobs)):
+        raise BlobNotFound
     for write, items in _writes(changes):
         await write(connection, items)
     for written in (
         changes.created, changes.changed, changes.only_started, changes.given, changes.ended,
         changes.events, changes.new_dependencies, changes.joined, changes.left,
-        changes.touched_limits, changes.touched_budgets, changes.withdrawn,
+        changes.touched_limits, changes.touched_budgets, changes.withdrawn, changes.taken_over,
+        changes.held_back, changes.let_go, changes.new_pauses, changes.ended_pauses,
+        changes.used_blobs,
     ):  # fmt: skip
         written.clear()
 
@@ -129,17 +174,25 @@ def _writes(changes: Changes) -> list[tuple[Write, list[Any]]]:
         (relations.join_limits, changes.joined),
         (relations.leave_limits, changes.left),
         (relations.withdraw_requests, changes.withdrawn),
-        (writing.save_limits, _limits(changes)),
+        (relations.take_over_requests, changes.taken_over.items()),
+        (writing.save_limits, _limits(changes, spent=False)),
+        (relations.forget_limits, _limits(changes, spent=True)),
+        (steering.delete_pauses, changes.ended_pauses),
+        (steering.put_pauses, changes.new_pauses),
         (relations.save_budgets, _budgets(changes)),
-        (outbox.append_raw, (task_finished(task, uuid7) for task in ended.values())),
+        (outbox.append_raw, (task_finished(task) for task in ended.values())),
     ]
     listed = ((write, list(items)) for write, items in writes)
     return [(write, items) for write, items in listed if items]
 
 
-def _limits(changes: Changes) -> Iterable[Any]:
+def _limits(changes: Changes, *, spent: bool) -> Iterable[Any]:
     touched = (changes.limits[place] for place in sorted(changes.touched_limits))
-    return [(limit, limit.due_time(changes.now)) for limit in touched]
+    return [
+        (limit, limit.due_time(changes.now))
+        for limit in touched
+        if limit.is_spent(changes.now) is spent
+    ]
 
 
 def _budgets(changes: Changes) -> Iterable[Any]:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -16,6 +17,7 @@ from sqlalchemy import URL
 from meshkit.errors import DomainError, InvalidArgument, Unavailable
 from services.task.engine.batch import Outcome, carry_out
 from services.task.engine.changes import Changes
+from services.task.engine.operations.doubt import Start, TakeBack
 from services.task.engine.operations.operation import Operation
 from services.task.engine.seating import Seating
 from services.task.engine.session import Session
@@ -35,6 +37,7 @@ BATCH_SECONDS = Histogram(
 RETRIES = Counter("agentmesh_engine_retries", "Transactions of the engine that were done again.")
 
 _MOST_OPERATIONS = 500
+_MOST_WEIGHT = 1000
 # An idle writer commits at once; a busy one waits for what is about to come, since a transaction
 # of thirty costs hardly more than one of three.
 _BUSY_OPERATIONS = 3
@@ -51,13 +54,17 @@ _BROKEN = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    # What a statement raises that is sent just as the server says goodbye.
+    asyncpg.InternalClientError,
 )
 
 
 @dataclass(eq=False, slots=True)
 class _Pending:
     operation: Operation
+    weight: int
     done: asyncio.Future[Any] = field(repr=False)
+    doubtful: set[datetime] = field(default_factory=set)
 
 
 class Writer:
@@ -76,10 +83,13 @@ class Writer:
         self._pending: list[_Pending] = []
         self._wanted = asyncio.Event()
         self._last = (0, 0.0)
+        self._starts: list[Start] = []
         seating.on_work(self._wanted.set)
 
-    async def do(self, operation: Operation) -> Any:
+    async def do(self, operation: Operation, *, weight: int = 1) -> Any:
         """Carry out an operation and return what it came to, once that is durable.
+
+        `weight` is about how many tasks it touches, which bounds a transaction.
 
         A caller that is cancelled meanwhile leaves it to be done.
 
@@ -87,7 +97,7 @@ class Writer:
             DomainError: It was refused, and nothing has changed.
             Unavailable: The database is away; it may or may not have been done.
         """
-        pending = _Pending(operation, asyncio.get_running_loop().create_future())
+        pending = _Pending(operation, weight, asyncio.get_running_loop().create_future())
         self._pending.append(pending)
         self._wanted.set()
         return await pending.done
@@ -99,15 +109,25 @@ class Writer:
                 await self._wanted.wait()
                 await self._linger()
                 self._wanted.clear()
-                batch = self._pending[:_MOST_OPERATIONS]
-                del self._pending[:_MOST_OPERATIONS]
-                if self._pending:
-                    self._wanted.set()
-                await self._write(batch)
+                await self._write(self._next())
         finally:
             for pending in self._pending:
                 pending.done.cancel()
             self._session.drop()
+
+    def _next(self) -> list[_Pending]:
+        """Take what goes into the next transaction."""
+        weight = count = 0
+        for pending in self._pending[:_MOST_OPERATIONS]:
+            weight += pending.weight
+            if count and weight > _MOST_WEIGHT:
+                break
+            count += 1
+        batch = self._pending[:count]
+        del self._pending[:count]
+        if self._pending:
+            self._wanted.set()
+        return batch
 
     async def _linger(self) -> None:
         operations, seconds = self._last
@@ -139,10 +159,9 @@ class Writer:
         BATCH_SECONDS.observe(self._last[1])
 
     async def _attempt(self, batch: Sequence[_Pending]) -> None:
-        broken = False
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await self._transaction(batch, again=broken)
+                await self._transaction(batch)
             except _CONFLICTS:
                 if attempt == _ATTEMPTS:
                     raise
@@ -151,7 +170,6 @@ class Writer:
                     # A value that can't be sent; the connection is fine.
                     raise
                 self._session.drop()
-                broken = True
                 if attempt == _ATTEMPTS:
                     raise Unavailable(
                         "The database can't be reached now. Try again.", retry_after=1.0
@@ -162,24 +180,35 @@ class Writer:
                 return
             RETRIES.inc()
 
-    async def _transaction(self, batch: Sequence[_Pending], *, again: bool) -> None:
-        if not batch and not self._seating.has_work():
+    async def _transaction(self, batch: Sequence[_Pending]) -> None:
+        if not (batch or self._starts or self._seating.has_work()):
             return
         connection = await self._session.connection()
         now = await self._session.now()
+        again = frozenset().union(*(pending.doubtful for pending in batch))
         changes = Changes(now, self._seating, self._lease, self._grace, again=again)
+        # First, so that what an earlier transaction may have leased can be leased anew.
+        operations: list[Operation] = [TakeBack(self._starts)] if self._starts else []
+        operations += [pending.operation for pending in batch]
         self._seating.begin()
         try:
             async with connection.transaction():
-                operations = [pending.operation for pending in batch]
                 outcomes = await carry_out(connection, operations, changes, self._seating)
         except BaseException:
             self._seating.rollback()
+            self._doubt(batch, changes)
             raise
+        self._starts = []
         self._seating.commit(changes)
-        self._tell(batch, outcomes)
+        self._tell(batch, outcomes[len(outcomes) - len(batch) :])
         if self._seating.has_work():
             self._wanted.set()
+
+    def _doubt(self, batch: Sequence[_Pending], changes: Changes) -> None:
+        """Note what was done if the transaction was committed all the same."""
+        for pending in batch:
+            pending.doubtful.add(changes.now)
+        self._starts += [Start(task.lease, changes.now) for _, task in changes.started]
 
     def _tell(self, batch: Sequence[_Pending], outcomes: Sequence[Outcome]) -> None:
         for pending, outcome in zip(batch, outcomes, strict=True):
@@ -198,6 +227,7 @@ class Writer:
             log.error("the engine failed", exc_info=error)
         if not batch:
             log.warning("can't claim", cause=repr(error))
+        if self._starts or not batch:
             asyncio.get_running_loop().call_later(_LATER_SECONDS, self._wanted.set)
 
 

@@ -13,7 +13,7 @@ from meshkit.security.principal import current_principal
 from services.task.convert import dispatching as convert
 from services.task.dispatch.streams import DrainCause, Pulse, Stream
 from services.task.dispatcher import Dispatcher
-from services.task.domain.task import Agent
+from services.task.domain.task import Agent, Lease
 from services.task.errors import CapabilityNotRegistered, DispatchProtocol
 from services.task.peers import Registry
 from services.task.settings import DispatchSettings
@@ -119,9 +119,12 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
 
     async def _welcome(self, stream: Stream, hello: dispatch.Hello) -> Response:
         claimed = convert.leases_from_proto(hello.holding)
-        held = (await self._attempts.renew(stream.agent, claimed)).held if claimed else frozenset()
-        stream.held.update({lease.task_id: lease.epoch for lease in held})
-        lost = [lease for lease in claimed if lease not in held]
+        lost: list[Lease] = []
+        if claimed:
+            renewed = await self._attempts.renew(stream.agent, claimed)
+            stream.held.update({lease.task_id: lease.epoch for lease in renewed.held})
+            lost = [lease for lease in claimed if lease not in renewed.held]
+            self._dispatcher.ask_to_stop(stream, renewed)
         return Response(
             welcome=dispatch.Welcome(
                 lease_duration=convert.duration_to_proto(self._settings.lease),
@@ -136,6 +139,9 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
                 async for request in requests:
                     stream.seen = asyncio.get_running_loop().time()
                     await self._take(stream, request, recording)
+        except ExceptionGroup as group:
+            # The first tells why the stream ends.
+            raise group.exceptions[0] from None
         finally:
             stream.end()
 

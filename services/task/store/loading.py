@@ -39,17 +39,22 @@ _DEPENDENTS: Final = """
 """
 
 _DESCENDANTS: Final = """
-    WITH RECURSIVE tree (id) AS (
-        SELECT id FROM tasks WHERE parent_id = ANY($1::uuid[])
+    WITH RECURSIVE tree (id, live) AS (
+        SELECT unnest($1::uuid[]), false
         UNION ALL
-        SELECT tasks.id FROM tree JOIN tasks ON tasks.parent_id = tree.id
+        SELECT below.id, below.live FROM tree CROSS JOIN LATERAL (
+            SELECT tasks.id, true AS live FROM tasks WHERE tasks.parent_id = tree.id
+            UNION ALL
+            SELECT finished_tasks.id, false FROM finished_tasks
+            WHERE finished_tasks.parent_id = tree.id
+        ) AS below
     )
-    SELECT id FROM tree LIMIT $2
+    SELECT id FROM tree WHERE live LIMIT $2
 """
 
 _LIMITS: Final = """
     SELECT tenant, key, places, strategy, taken, members, units, period, full_time, waiting,
-        paused_until, turn
+        next_units, paused_until, turn
     FROM limits WHERE (tenant, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
     ORDER BY tenant, key FOR UPDATE
 """
@@ -63,17 +68,36 @@ _WAITING_IN_ORDER: Final = f"""
     ORDER BY priority DESC, id LIMIT $3 FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 
+# From each lane that waits on to the next, one index entry a lane; then the first of each
+# fairness key, the second of each, and so on, beginning after the key whose turn it was.
 _WAITING_IN_TURN: Final = f"""
-    SELECT {_LIVE} FROM tasks WHERE id = ANY(ARRAY(
-        SELECT id FROM (
-            SELECT id, lane, row_number() OVER (PARTITION BY lane ORDER BY id) AS place
-            FROM (
-                SELECT id, lane FROM tasks WHERE tenant = $1 AND blocked_by = $2
-                ORDER BY priority DESC, id LIMIT 1000
-            ) AS waiting
-        ) AS placed
-        ORDER BY place, lane <= $4, lane LIMIT $3
-    )) FOR UPDATE SKIP LOCKED
+    WITH RECURSIVE behind (lane) AS (
+        (SELECT lane FROM tasks WHERE tenant = $1 AND blocked_by = $2 ORDER BY lane LIMIT 1)
+        UNION ALL
+        SELECT (SELECT tasks.lane FROM tasks
+                WHERE tenant = $1 AND blocked_by = $2 AND tasks.lane > behind.lane
+                ORDER BY tasks.lane LIMIT 1)
+        FROM behind WHERE behind.lane IS NOT NULL
+    ), turn AS (
+        SELECT (SELECT fairness_key FROM lanes WHERE id = $4) AS fairness_key
+    ), waiting AS (
+        SELECT first.id, lanes.fairness_key,
+            row_number() OVER (PARTITION BY lanes.fairness_key ORDER BY first.id) AS place
+        FROM (SELECT lane FROM behind WHERE lane IS NOT NULL LIMIT 1000) AS lane
+        JOIN lanes ON lanes.id = lane.lane
+        CROSS JOIN LATERAL (
+            SELECT id FROM tasks WHERE tenant = $1 AND blocked_by = $2 AND tasks.lane = lane.lane
+            ORDER BY id LIMIT $3
+        ) AS first
+    ), next AS (
+        SELECT waiting.id, row_number() OVER (
+            ORDER BY place, coalesce(waiting.fairness_key <= turn.fairness_key, false),
+                waiting.fairness_key
+        ) AS rank
+        FROM waiting CROSS JOIN turn ORDER BY rank LIMIT $3
+    )
+    SELECT {_LIVE} FROM next JOIN tasks ON tasks.id = next.id
+    ORDER BY next.rank FOR UPDATE OF tasks SKIP LOCKED
 """  # noqa: S608
 
 _OLDEST_MEMBERS: Final = """
@@ -109,7 +133,7 @@ async def find_dependents(
 
 
 async def find_descendants(connection: Connection, ids: Collection[UUID], most: int) -> list[UUID]:
-    """Return the unfinished tasks below these, at every depth."""
+    """Return the unfinished tasks below these, at every depth, below finished ones too."""
     return [row["id"] for row in await connection.fetch(_DESCENDANTS, list(ids), most)]
 
 
@@ -142,25 +166,23 @@ async def oldest_members(connection: Connection, limit: Limit, most: int) -> lis
 
 
 _CLAIM: Final = f"""
-    SELECT queued.* FROM unnest($1::bigint[], $2::integer[], $3::timestamptz[])
-        AS wanted (lane, count, before)
+    SELECT queued.* FROM unnest($1::bigint[], $2::integer[]) AS wanted (lane, count)
     CROSS JOIN LATERAL (
         SELECT {", ".join((*COMMON, *LIVE, *GIVEN))} FROM tasks
         WHERE lane = wanted.lane AND state = 'queued' AND blocked_by IS NULL
         ORDER BY id LIMIT wanted.count
         FOR UPDATE SKIP LOCKED
     ) AS queued
-    WHERE queued.ready_time <= wanted.before
 """  # noqa: S608
 
 
-async def claim(connection: Connection, wanted: Sequence[tuple[int, int, datetime]]) -> list[Task]:
+async def claim(connection: Connection, wanted: Sequence[tuple[int, int]]) -> list[Task]:
     """Return the first tasks of lanes, locked, with what the caller gave.
 
-    `wanted` names lane, how many, and the latest time of their becoming ready.
+    `wanted` names lanes, and how many of each.
     """
-    lanes, counts, before = zip(*wanted, strict=True)
-    rows = await connection.fetch(_CLAIM, list(lanes), list(counts), list(before))
+    lanes, counts = zip(*wanted, strict=True)
+    rows = await connection.fetch(_CLAIM, list(lanes), list(counts))
     return [add_given(live_task_of(row), row) for row in rows]
 
 
@@ -193,6 +215,7 @@ def _limit(row: Any) -> Limit:
         period=row["period"],
         full_time=row["full_time"],
         waiting=row["waiting"],
+        next_units=row["next_units"],
         paused_until=row["paused_until"],
         turn=row["turn"],
     )

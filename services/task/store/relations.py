@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from services.task.domain.budgets import BudgetState
+from services.task.domain.limits import Limit
 from services.task.domain.policy import Budget, Dependency
 from services.task.store.writing import Connection
 
@@ -130,6 +131,48 @@ async def save_budgets(connection: Connection, budgets: Sequence[tuple[UUID, Bud
         [state.tokens for state in states],
         [state.cost for state in states],
     )
+
+
+_TAKE_OVER: Final = """
+    UPDATE task_requests SET task_id = given.task_id, digest = given.digest
+    FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[])
+        AS given (tenant, request_id, task_id, digest)
+    WHERE (task_requests.tenant, task_requests.request_id) = (given.tenant, given.request_id)
+"""
+
+
+async def take_over_requests(
+    connection: Connection, requests: Sequence[tuple[tuple[str, str], tuple[UUID, bytes]]]
+) -> None:
+    """Note that these requests, tenant and request id, made these tasks: id and digest."""
+    rows = [(*request, *made) for request, made in requests]
+    await connection.execute(_TAKE_OVER, *map(list, zip(*rows, strict=True)))
+
+
+_ADD_LIMITS: Final = """
+    INSERT INTO limits (tenant, key, strategy, taken, members, period, waiting, turn)
+    SELECT tenant, key, 'queue', 0, 0, 1, 0, 0
+    FROM unnest($1::text[], $2::text[]) AS given (tenant, key)
+    ON CONFLICT DO NOTHING
+"""
+
+
+_FORGET_LIMITS: Final = """
+    DELETE FROM limits USING unnest($1::text[], $2::text[]) AS given (tenant, key)
+    WHERE (limits.tenant, limits.key) = (given.tenant, given.key)
+"""
+
+
+async def forget_limits(connection: Connection, limits: Sequence[tuple[Limit, Any]]) -> None:
+    """Delete limits, locked by this transaction, that nothing is known of any more."""
+    tenants, keys = zip(*((limit.tenant, limit.key) for limit, _ in limits), strict=True)
+    await connection.execute(_FORGET_LIMITS, list(tenants), list(keys))
+
+
+async def add_limits(connection: Connection, keys: Collection[tuple[str, str]]) -> None:
+    """Add those of the limits, tenant and key, that there are not yet."""
+    tenants, names = zip(*sorted(keys), strict=True)
+    await connection.execute(_ADD_LIMITS, list(tenants), list(names))
 
 
 _WITHDRAW: Final = """

@@ -27,7 +27,7 @@ class Attempts:
         again is accepted again, without effect.
         """
         report = Report(agent.tenant, agent.id, outcomes, self._backoff)
-        receipts: list[Receipt] = await self._writer.do(report)
+        receipts: list[Receipt] = await self._writer.do(report, weight=len(outcomes))
         return receipts
 
     async def renew(self, agent: Agent, leases: Sequence[Lease]) -> Renewed:

@@ -13,9 +13,9 @@ from meshkit.ids import IdSource, uuid7
 from meshkit.security.principal import Principal
 from services.task.dispatch.steering import Steering
 from services.task.domain.lanes import UNROUTED, Lane, LaneKey, bucket_of, lane_key
-from services.task.domain.policy import Policy
+from services.task.domain.policy import PLAIN, Policy
 from services.task.domain.task import NewTask, Task, TaskEvent
-from services.task.engine.operations.create import CreateTasks, Creation, Repeated
+from services.task.engine.operations.create import Created, CreateTasks, Creation, Repeated
 from services.task.engine.operations.steer import Cancel, Resume, TryNow, Update
 from services.task.engine.writer import Writer
 from services.task.errors import CapabilityUnknown, RelatedTaskNotFound, TaskNotFound
@@ -32,6 +32,10 @@ class Capabilities(Protocol):
 
 class Lanes(Protocol):
     """Knows the lanes."""
+
+    def known_plain(self, tenant: str, capability: str, priority: int) -> Lane | None:
+        """Return the lane of tasks that ask for nothing, if it is known."""
+        ...
 
     async def lane_of(self, key: LaneKey, weight: float) -> Lane:
         """Return the lane of a key, made if there is none."""
@@ -83,7 +87,7 @@ class Tasks:
         """Accept tasks, each by itself; return the id or the refusal of each, in order."""
         prepared = [await self._prepared(caller, each) for each in wanted]
         creations = [each for each in prepared if isinstance(each, Creation)]
-        made = iter(await self._writer.do(CreateTasks(creations)) if creations else [])
+        made = iter(await self._create_all(creations) if creations else [])
         outcomes: list[UUID | DomainError] = []
         for each in prepared:
             outcome = next(made) if isinstance(each, Creation) else each
@@ -95,6 +99,12 @@ class Tasks:
                 case _:
                     outcomes.append(outcome)
         return outcomes
+
+    async def _create_all(self, creations: Sequence[Creation]) -> Sequence[Created]:
+        made: Sequence[Created] = await self._writer.do(
+            CreateTasks(creations), weight=len(creations)
+        )
+        return made
 
     async def get(self, tenant: str, task_id: UUID) -> Task:
         """Return a task of the tenant.
@@ -209,6 +219,10 @@ class Tasks:
         self, tenant: str, capability: str, priority: int, policy: Policy, task_id: UUID
     ) -> Lane:
         routed = (tenant, capability) in self._steering.routings
+        if policy is PLAIN and not routed:
+            known = self._lanes.known_plain(tenant, capability, priority)
+            if known is not None:
+                return known
         bucket = bucket_of(task_id) if routed else UNROUTED
         key = lane_key(tenant, capability, priority, policy, bucket=bucket)
         return await self._lanes.lane_of(key, policy.fairness_weight)

@@ -30,7 +30,10 @@ class HandAgent:
     assigned: list[dispatch.Assignment] = field(default_factory=list)
 
     async def next(self, kind: str) -> Any:
-        """Read on to the next message of this kind; raise if the stream ends first."""
+        """Read on to the next message of this kind; raise if the stream ends first.
+
+        Assignments on the way are kept for `take`.
+        """
         async with asyncio.timeout(_PATIENCE):
             while True:
                 message = await self.call.read()
@@ -38,6 +41,7 @@ class HandAgent:
                     raise AssertionError(f"the stream ended before any {kind}")
                 if message.WhichOneof("message") == kind:
                     return getattr(message, kind)
+                self.assigned.extend(message.assignments.assignments)
 
     async def take(self, count: int = 1) -> list[dispatch.Assignment]:
         """Wait until `count` tasks have been assigned, and return them in order."""
@@ -52,25 +56,23 @@ class HandAgent:
         await self.call.write(dispatch.DispatchRequest(reports=message))
         receipts: list[dispatch.Receipt] = []
         while len(receipts) < len(reports):
-            receipts.extend((await self.next_receipts()).receipts)
+            receipts.extend((await self.next("receipts")).receipts)
         return receipts
-
-    async def next_receipts(self) -> dispatch.Receipts:
-        """Read on to the next receipts; assignments on the way are kept for `take`."""
-        async with asyncio.timeout(_PATIENCE):
-            while True:
-                message = await self.call.read()
-                if message is aio.EOF:
-                    raise AssertionError("the stream ended before a receipt")
-                self.assigned.extend(message.assignments.assignments)
-                if message.HasField("receipts"):
-                    receipts: dispatch.Receipts = message.receipts
-                    return receipts
 
     async def beat(self, *leases: dispatch.Lease) -> None:
         """Send a heartbeat for these leases."""
         heartbeat = dispatch.Heartbeat(holding=leases)
         await self.call.write(dispatch.DispatchRequest(heartbeat=heartbeat))
+
+    async def leave(self) -> None:
+        """Say that it wants no more tasks, and wait until it is told that there are none."""
+        await self.call.write(dispatch.DispatchRequest(leaving=dispatch.Leaving()))
+        await self.next("drain")
+
+    async def resize(self, slots: int) -> None:
+        """Ask for more or fewer tasks at a time."""
+        credits_ = dispatch.Credits(slots=slots)
+        await self.call.write(dispatch.DispatchRequest(credits=credits_))
 
 
 async def register(channel: aio.Channel, name: str, capabilities: Sequence[str]) -> str:
@@ -89,12 +91,17 @@ async def connected(
     name: str = "hand",
     slots: int = 1,
     holding: Sequence[dispatch.Lease] = (),
+    process_id: str = "",
 ) -> AsyncIterator[HandAgent]:
     """Register and connect an agent; its stream is cut at the end."""
     agent_id = await register(channel, name, capabilities)
     call = DispatchServiceStub(channel).Dispatch()
     hello = dispatch.Hello(
-        agent_id=agent_id, slots=slots, capabilities=capabilities, holding=holding
+        agent_id=agent_id,
+        slots=slots,
+        capabilities=capabilities,
+        holding=holding,
+        process_id=process_id,
     )
     await call.write(dispatch.DispatchRequest(hello=hello))
     agent = HandAgent(agent_id, call)
@@ -105,16 +112,19 @@ async def connected(
         call.cancel()
 
 
-def done(lease: dispatch.Lease, result: str = "done") -> dispatch.Report:
+def done(lease: dispatch.Lease, result: str = "done", **fields: Any) -> dispatch.Report:
     """Report a task as done."""
-    completion = dispatch.Completion(result=Value(string_value=result))
+    completion = dispatch.Completion(result=Value(string_value=result), **fields)
     return dispatch.Report(lease=lease, completion=completion)
 
 
-def failed(lease: dispatch.Lease, *, retryable: bool) -> dispatch.Report:
-    """Report an attempt as failed."""
-    error = task_pb2.TaskError(type="Boom", message="it went wrong")
-    return dispatch.Report(lease=lease, failure=dispatch.Failure(error=error, retryable=retryable))
+def failed(
+    lease: dispatch.Lease, *, retryable: bool = True, kind: str = "Boom", **fields: Any
+) -> dispatch.Report:
+    """Report an attempt as failed with an error of this type."""
+    error = task_pb2.TaskError(type=kind, message="it went wrong")
+    failure = dispatch.Failure(error=error, retryable=retryable, **fields)
+    return dispatch.Report(lease=lease, failure=failure)
 
 
 def progress(lease: dispatch.Lease, fraction: float) -> dispatch.Report:
@@ -125,3 +135,30 @@ def progress(lease: dispatch.Lease, fraction: float) -> dispatch.Report:
 def released(lease: dispatch.Lease) -> dispatch.Report:
     """Give a task back."""
     return dispatch.Report(lease=lease, release=dispatch.Release())
+
+
+def alive(lease: dispatch.Lease, checkpoint: str | None = None, **fields: Any) -> dispatch.Report:
+    """Give a sign of life of the handler."""
+    value = None if checkpoint is None else Value(string_value=checkpoint)
+    return dispatch.Report(
+        lease=lease, heartbeat=dispatch.TaskHeartbeat(checkpoint=value, **fields)
+    )
+
+
+def output(lease: dispatch.Lease, data: bytes) -> dispatch.Report:
+    """Stream a piece of output."""
+    return dispatch.Report(lease=lease, output=task_pb2.OutputChunk(data=data))
+
+
+def paused(
+    lease: dispatch.Lease,
+    kind: task_pb2.TaskPause.Kind = task_pb2.TaskPause.KIND_INPUT_REQUIRED,
+    prompt: str = "Which one?",
+) -> dispatch.Report:
+    """Hand a task back to wait for an answer."""
+    return dispatch.Report(lease=lease, pause=task_pb2.TaskPause(kind=kind, prompt=prompt))
+
+
+def stopped(lease: dispatch.Lease) -> dispatch.Report:
+    """Report a task as stopped, as was asked."""
+    return dispatch.Report(lease=lease, stopped=dispatch.Stopped())

@@ -11,6 +11,7 @@ from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.testing.serving import bearer
 from meshkit.testing.tokens import TokenFactory
 from tests.integration.replicas import RunningReplica
+from tests.integration.task.agents import register
 
 EVERYTHING = ("task:*", "agent:*", "invocation:*")
 
@@ -25,6 +26,12 @@ async def channel(small_mesh: RunningReplica, tokens: TokenFactory) -> AsyncIter
 @pytest.fixture
 def caller(channel: aio.Channel) -> TaskServiceStub:
     return TaskServiceStub(channel)
+
+
+@pytest.fixture
+async def known(channel: aio.Channel) -> None:
+    """Have one agent know the capabilities that tests ask for; nobody is connected."""
+    await register(channel, "known", ["text.count", "text.other"])
 
 
 @pytest.fixture

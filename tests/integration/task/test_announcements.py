@@ -9,12 +9,11 @@ from sqlalchemy import text
 
 from mesh.analytics.v1 import analytics_service_pb2, invocation_pb2
 from mesh.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
-from mesh.task.v1 import task_service_pb2
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.database.engine import Database
 from tests.integration.replicas import RunningReplica, Stores
 from tests.integration.task.agents import connected, done, failed
-from tests.integration.task.test_tasks import create
+from tests.integration.task.calls import cancel, create
 
 
 async def recorded(channel: aio.Channel, count: int) -> list[invocation_pb2.Invocation]:
@@ -41,7 +40,7 @@ async def test_every_end_is_recorded_as_it_was(
         good, bad, cancelled = [(await create(caller)).id for _ in range(3)]
         by_id = {each.task.id: each.lease for each in await agent.take(3)}
         await agent.report(done(by_id[good]), failed(by_id[bad], retryable=False))
-        await caller.CancelTask(task_service_pb2.CancelTaskRequest(task_id=cancelled))
+        await cancel(caller, cancelled, grace=0)
         invocations = await recorded(channel, 3)
     outcomes = {each.task_id: (each.outcome, each.error_type) for each in invocations}
     assert outcomes == {

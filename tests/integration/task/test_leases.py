@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from grpc import aio
 from sqlalchemy import text
 
 from mesh.task.v1 import dispatch_service_pb2 as dispatch
-from mesh.task.v1 import task_pb2, task_service_pb2
+from mesh.task.v1 import task_pb2
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.database.engine import Database
 from tests.integration.replicas import Stores
 from tests.integration.task.agents import connected, done
-from tests.integration.task.test_tasks import create, get
+from tests.integration.task.calls import Event, create, get, until
 
 
 async def lapse(database: Database) -> None:
     """Let every lease have run out a second ago."""
     statement = text(
-        "UPDATE tasks SET lease_expire_time = now() - interval '1 s' WHERE state = 'running'"
+        "UPDATE tasks SET lease_time = now() - interval '1 s', due_time = now()"
+        " WHERE state = 'running'"
     )
     await database.transaction(lambda tx: tx.execute(statement))
-
-
-async def until(caller: TaskServiceStub, task_id: str, wanted: int) -> task_pb2.TaskEvent:
-    """Watch a task until an event of the wanted type."""
-    request = task_service_pb2.WatchTaskRequest(task_id=task_id)
-    async with asyncio.timeout(10):
-        async for event in caller.WatchTask(request):
-            if event.type == wanted:
-                return event
-    raise AssertionError("the task ended before")
 
 
 async def test_a_silent_agents_task_goes_to_another_and_the_first_is_refused(
@@ -45,7 +34,7 @@ async def test_a_silent_agents_task_goes_to_another_and_the_first_is_refused(
         await silent.next("drain")
         async with connected(channel, "text.count", name="eager") as eager:
             await lapse(stores.task)
-            event = await until(caller, task_id, task_pb2.TaskEvent.TYPE_RETRYING)
+            event = await until(caller, task_id, Event.TYPE_RETRYING)
             assert event.task.error.type == "LeaseExpired"
             [second] = await eager.take()
             assert second.lease.epoch > lost.lease.epoch
@@ -57,16 +46,16 @@ async def test_a_silent_agents_task_goes_to_another_and_the_first_is_refused(
     assert ended.result.string_value == "right"
 
 
-async def test_a_lease_lost_on_the_last_attempt_fails_the_task(
+async def test_a_lease_lost_on_the_last_attempt_dead_letters_the_task(
     channel: aio.Channel, caller: TaskServiceStub, stores: Stores
 ) -> None:
     async with connected(channel, "text.count") as agent:
         task_id = (await create(caller, max_attempts=1)).id
         await agent.take()
         await lapse(stores.task)
-        event = await until(caller, task_id, task_pb2.TaskEvent.TYPE_FAILED)
+        event = await until(caller, task_id, Event.TYPE_DEAD_LETTERED)
     assert (event.task.state, event.task.error.type) == (
-        task_pb2.TASK_STATE_FAILED,
+        task_pb2.TASK_STATE_DEAD_LETTERED,
         "LeaseExpired",
     )
 
@@ -79,15 +68,13 @@ async def test_a_heartbeat_prolongs_what_is_held_and_names_what_is_lost(
         kept, lost = await agent.take(2)
         await stores.task.transaction(
             lambda tx: tx.execute(
-                text(
-                    "UPDATE tasks SET epoch = epoch + 1, lease_expire_time = now() WHERE id = :id"
-                ),
+                text("UPDATE tasks SET epoch = epoch + 1, lease_time = now() WHERE id = :id"),
                 {"id": lost_id},
             )
         )
         await stores.task.transaction(
             lambda tx: tx.execute(
-                text("UPDATE tasks SET lease_expire_time = now() + interval '1 h' WHERE id = :id"),
+                text("UPDATE tasks SET lease_time = now() + interval '1 h' WHERE id = :id"),
                 {"id": lost_id},
             )
         )
@@ -101,6 +88,6 @@ async def test_a_heartbeat_prolongs_what_is_held_and_names_what_is_lost(
 
 
 async def _lease_end(database: Database, task_id: str) -> float:
-    query = text("SELECT extract(epoch FROM lease_expire_time) FROM tasks WHERE id = :id")
+    query = text("SELECT extract(epoch FROM lease_time) FROM tasks WHERE id = :id")
     result = await database.transaction(lambda tx: tx.execute(query, {"id": task_id}))
     return float(result.scalar_one())

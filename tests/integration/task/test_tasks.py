@@ -13,26 +13,13 @@ from mesh.task.v1 import task_pb2, task_service_pb2
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.testing.refusals import refusal
 from tests.integration.replicas import Stores
-from tests.integration.task.agents import register
+from tests.integration.task.calls import create, get
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 QUEUED = task_pb2.TASK_STATE_QUEUED
 
 
-@pytest.fixture(autouse=True)
-async def known(channel: aio.Channel) -> None:
-    """Have one agent know the capabilities that these tests ask for."""
-    await register(channel, "known", ["text.count", "text.other"])
-
-
-async def create(caller: TaskServiceStub, *, request_id: str = "", **fields: Any) -> task_pb2.Task:
-    task = task_pb2.Task(**{"capability": "text.count", **fields})
-    request = task_service_pb2.CreateTaskRequest(task=task, request_id=request_id)
-    return await caller.CreateTask(request)
-
-
-async def get(caller: TaskServiceStub, task_id: str) -> task_pb2.Task:
-    return await caller.GetTask(task_service_pb2.GetTaskRequest(task_id=task_id))
+pytestmark = pytest.mark.usefixtures("known")
 
 
 async def listed(caller: TaskServiceStub, filter_: str = "", size: int = 0) -> list[str]:

@@ -11,8 +11,8 @@ from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.testing.tokens import TokenFactory
 from tests.integration.replicas import Stores, replica
 from tests.integration.task.agents import connected, done, progress
+from tests.integration.task.calls import cancel, create
 from tests.integration.task.conftest import open_channel
-from tests.integration.task.test_tasks import create
 
 
 async def watch(caller: TaskServiceStub, task_id: str, after: int = 0) -> list[int]:
@@ -61,7 +61,7 @@ async def test_a_terminal_task_is_told_and_the_stream_ends(
 ) -> None:
     async with connected(channel, "text.other"):
         task_id = (await create(caller, capability="text.other")).id
-        await caller.CancelTask(task_service_pb2.CancelTaskRequest(task_id=task_id))
+        await cancel(caller, task_id, grace=0)
     request = task_service_pb2.WatchTaskRequest(task_id=task_id)
     events = [event async for event in caller.WatchTask(request)]
     assert events[-1].task.state == task_pb2.TASK_STATE_CANCELLED

@@ -72,28 +72,35 @@ class CreateTasks:
                 needs.tasks.add(new.parent_id)
                 needs.budgets_of.add(new.parent_id)
             needs.tasks.update(dependency.task_id for dependency in new.policy.dependencies)
-            needs.limits.update((each.tenant, key) for key in new.policy.limit_keys)
+            if new.policy.limit_keys:
+                needs.limits.update((each.tenant, key) for key in new.policy.limit_keys)
+                needs.new_limits = True
 
     def apply(self, changes: Changes) -> list[Created]:
         """Make those that are in order; return a task, a repeat or a refusal for each."""
         return [self._one(changes, each) for each in self.creations]
 
     def _one(self, changes: Changes, creation: Creation) -> Created:
-        new = creation.new
+        request = (creation.tenant, creation.new.request_id)
         if changes.again and changes.find(creation.tenant, creation.task_id) is not None:
             return Repeated(creation.task_id)
-        if new.request_id and creation.task_id not in changes.fresh:
-            return _repeated(changes, creation)
+        if creation.new.request_id and creation.task_id not in changes.fresh:
+            if request not in changes.withdrawn:
+                return _repeated(changes, creation)
+            changes.withdrawn.discard(request)
+            changes.taken_over[request] = (creation.task_id, creation.new.digest)
         try:
             return _create(changes, creation)
         except DomainError as refusal:
-            if new.request_id:
-                changes.withdrawn.append((creation.tenant, new.request_id))
+            if creation.new.request_id:
+                changes.withdrawn.add(request)
+                changes.taken_over.pop(request, None)
             return refusal
 
 
 def _repeated(changes: Changes, creation: Creation) -> Repeated | DomainError:
-    task_id, digest = changes.requests[creation.tenant, creation.new.request_id]
+    request = (creation.tenant, creation.new.request_id)
+    task_id, digest = changes.taken_over.get(request) or changes.requests[request]
     if digest != creation.new.digest:
         return RequestIdReused(str(task_id))
     return Repeated(task_id)
@@ -105,6 +112,7 @@ def _create(changes: Changes, creation: Creation) -> Task:
     awaited = [_found(changes, creation, each) for each in new.policy.dependencies]
     budget = _budget(changes, parent)
     _check_limits(changes, creation)
+    changes.use_blob(creation.tenant, new.input_blob)
     task = _task(changes, creation, parent)
     changes.add(task)
     if parent is not None and not parent.has_children:

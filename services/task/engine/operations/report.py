@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -56,13 +56,15 @@ class Report:
         if task.state is not TaskState.RUNNING:
             repeated = _is_repeat(task, outcome)
             return Receipt(lease, repeated, "" if repeated else LEASE_LOST)
-        self._take(changes, task, outcome)
+        if task.seen_time not in changes.again:
+            self._take(changes, task, outcome)
         return Receipt(lease, accepted=True)
 
     def _take(self, changes: Changes, task: Task, outcome: Outcome) -> None:
         task.seen_time = changes.now
         match outcome:
-            case Completed(result, payload, usage):
+            case Completed(result, payload, blob, usage):
+                changes.use_blob(task.tenant, blob)
                 self._charge(changes, task, usage)
                 task.result, task.result_payload = result, payload
                 end(changes, task, TaskState.SUCCEEDED)
@@ -103,10 +105,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """Which leases are still held, and which of those are to be stopped."""
+    """Which leases are still held, and which of those are to be stopped within how many seconds."""
 
     held: frozenset[Lease]
-    to_stop: frozenset[Lease]
+    to_stop: Mapping[Lease, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Renew:
     def apply(self, changes: Changes) -> Renewed:
         """Prolong them."""
         held: set[Lease] = set()
-        to_stop: set[Lease] = set()
+        to_stop: dict[Lease, float] = {}
         for lease in self.leases:
             task = changes.live.get(lease.task_id)
             if task is None or not self._holds(task, lease):
@@ -132,9 +134,9 @@ class Renew:
             task.lease_time = changes.now + timedelta(seconds=changes.lease)
             changes.touch(task)
             held.add(lease)
-            if task.cancel_request_time is not None:
-                to_stop.add(lease)
-        return Renewed(frozenset(held), frozenset(to_stop))
+            if task.cancel_by is not None:
+                to_stop[lease] = max((task.cancel_by - changes.now).total_seconds(), 0.0)
+        return Renewed(frozenset(held), to_stop)
 
     def _holds(self, task: Task, lease: Lease) -> bool:
         return (

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from services.task.domain.states import EventType, TaskState, check_transition
 from services.task.domain.task import Scalar, Task, TaskError
 from services.task.engine.changes import Changes, Given
 from services.task.engine.needs import Needs
-from services.task.engine.steps import cancel, end, make_ready
+from services.task.engine.steps import cancel, end, make_ready, postpone
 from services.task.errors import EtagMismatch, TaskNotFound, TaskStateConflict
+
+_REJECTED: Final = "ApprovalRejected"
 
 
 def _find(changes: Changes, tenant: str, task_id: UUID) -> Task:
@@ -60,10 +63,12 @@ class Resume:
     def apply(self, changes: Changes) -> Task:
         """Queue it again with the answer, or fail it."""
         task = _find(changes, self.tenant, self.task_id)
+        if changes.again and self._is_done(task):
+            return task
         if task.state is not TaskState.PAUSED:
             raise TaskStateConflict(f"The task is {task.state}; only a paused one can be answered.")
         if self.reject:
-            task.error = TaskError("ApprovalRejected", "What the task asked for was rejected.")
+            task.error = TaskError(_REJECTED, "What the task asked for was rejected.")
             end(changes, task, TaskState.FAILED)
             return task
         task.pause, task.answer = None, self.answer
@@ -71,6 +76,11 @@ class Resume:
         task.attempt -= 1
         make_ready(changes, task, EventType.RESUMED)
         return task
+
+    def _is_done(self, task: Task) -> bool:
+        if self.reject:
+            return task.error is not None and task.error.type == _REJECTED
+        return task.state is not TaskState.PAUSED and task.answer == self.answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,8 @@ class TryNow:
     def apply(self, changes: Changes) -> Task:
         """Queue it."""
         task = _find(changes, self.tenant, self.task_id)
+        if changes.again and task.state in (TaskState.QUEUED, TaskState.RUNNING):
+            return task
         if task.state is not TaskState.SCHEDULED or task.awaits:
             raise TaskStateConflict(f"The task is {task.state}; it waits for no time.")
         make_ready(changes, task, EventType.QUEUED)
@@ -127,10 +139,9 @@ class Update:
             raise TaskStateConflict(f"The task is {task.state}; it can't be changed.")
         if self.etag and self.etag != etag_of(task):
             raise EtagMismatch
-        if values.schedule_time is not None and (
-            task.state is not TaskState.SCHEDULED or task.awaits
-        ):
-            raise TaskStateConflict(f"The task is {task.state}; it waits for no time.")
+        waits = task.state in (TaskState.QUEUED, TaskState.SCHEDULED)
+        if values.schedule_time is not None and not waits:
+            raise TaskStateConflict(f"The task is {task.state}; it can't be scheduled anew.")
         self._set(changes, task)
         changes.record(task, EventType.UPDATED)
         if task.state is TaskState.QUEUED and task.blocked_by is None:
@@ -145,8 +156,7 @@ class Update:
         if values.max_attempts is not None:
             task.max_attempts = values.max_attempts
         if values.schedule_time is not None:
-            task.ready_time = values.schedule_time
-            changes.scheduled = True
+            postpone(changes, task, values.schedule_time)
         if values.expires:
             task.policy = replace(task.policy, expire_time=values.expire_time)
         if values.labels is not None or values.attributes is not None:

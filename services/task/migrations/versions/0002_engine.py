@@ -126,10 +126,9 @@ def _tasks() -> None:
         "CREATE INDEX tasks_queue ON tasks (lane, id) WHERE state = 'queued' AND blocked_by IS NULL"
     )
     op.execute("CREATE INDEX tasks_due ON tasks (due_time) WHERE due_time IS NOT NULL")
-    op.execute("CREATE INDEX tasks_by_tenant ON tasks (tenant, id)")
-    op.execute("CREATE INDEX tasks_by_state ON tasks (tenant, state, id) WHERE state <> 'queued'")
-    op.execute("CREATE INDEX tasks_by_agent ON tasks (agent_id) WHERE state = 'running'")
-    op.execute("CREATE INDEX tasks_by_parent ON tasks (parent_id) WHERE parent_id IS NOT NULL")
+    # Lists and counts of every kind walk this one, a range of it for each state and priority.
+    op.execute("CREATE INDEX tasks_list ON tasks (tenant, state, priority, create_time, id)")
+    _list_by_family("tasks")
     op.execute(
         """
         CREATE INDEX tasks_blocked ON tasks (tenant, blocked_by, priority DESC, id)
@@ -137,12 +136,17 @@ def _tasks() -> None:
         """
     )
     op.execute(
-        "CREATE INDEX tasks_by_labels ON tasks USING gin (labels jsonb_path_ops)"
-        " WHERE labels <> '{}'"
+        """
+        CREATE INDEX tasks_blocked_in_turn ON tasks (tenant, blocked_by, lane, id)
+        WHERE blocked_by IS NOT NULL
+        """
     )
+    # Which lanes hold tasks that no agent can take yet; those that go out at once are never in it.
     op.execute(
-        "CREATE INDEX tasks_by_attributes ON tasks USING gin (attributes jsonb_path_ops)"
-        " WHERE attributes <> '{}'"
+        """
+        CREATE INDEX tasks_aside ON tasks (lane, state, id)
+        WHERE state = 'scheduled' OR blocked_by IS NOT NULL
+        """
     )
 
 
@@ -159,30 +163,32 @@ def _finished_tasks() -> None:
         ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0)
         """
     )
-    op.execute("CREATE INDEX finished_tasks_by_tenant ON finished_tasks (tenant, id)")
-    op.execute("CREATE INDEX finished_tasks_by_state ON finished_tasks (tenant, state, id)")
-    op.execute("CREATE INDEX finished_tasks_by_end ON finished_tasks (state, end_time)")
     op.execute(
-        "CREATE INDEX finished_tasks_by_parent ON finished_tasks (parent_id)"
+        "CREATE INDEX finished_tasks_list ON finished_tasks"
+        " (tenant, state, priority, create_time, id)"
+    )
+    op.execute("CREATE INDEX finished_tasks_by_end ON finished_tasks (state, end_time, id)")
+    _list_by_family("finished_tasks")
+
+
+def _list_by_family(table: str) -> None:
+    op.execute(
+        f"CREATE INDEX {table}_by_parent ON {table} (parent_id, create_time, id)"
         " WHERE parent_id IS NOT NULL"
     )
     op.execute(
-        "CREATE INDEX finished_tasks_by_labels ON finished_tasks USING gin (labels jsonb_path_ops)"
-        " WHERE labels <> '{}'"
-    )
-    op.execute(
-        "CREATE INDEX finished_tasks_by_attributes ON finished_tasks"
-        " USING gin (attributes jsonb_path_ops) WHERE attributes <> '{}'"
+        f"CREATE INDEX {table}_by_root ON {table} (root_id, create_time, id)"
+        " WHERE root_id IS NOT NULL"
     )
 
 
 def _events() -> None:
-    # `xid` tells a reader of the log how far no earlier change can still commit.
+    # Positions are in the order of the changes of each task. A transaction that has taken some may
+    # commit after one that took later ones: see store/log.py.
     op.execute(
         """
         CREATE TABLE task_events (
             position bigint GENERATED ALWAYS AS IDENTITY,
-            xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
             task_id uuid NOT NULL,
             tenant text NOT NULL,
             root_id uuid,
@@ -209,10 +215,28 @@ def _events() -> None:
         "CREATE INDEX task_events_by_root ON task_events (root_id, position)"
         " WHERE root_id IS NOT NULL"
     )
-    op.execute("CREATE INDEX task_events_output ON task_events (time) WHERE type = 'output'")
+    op.execute(
+        "CREATE INDEX task_events_output ON task_events (time, position) WHERE type = 'output'"
+    )
+    # Retention tells here how far the log has lost events, but for output.
+    op.execute("CREATE TABLE task_log (floor bigint NOT NULL)")
+    op.execute("INSERT INTO task_log VALUES (0)")
 
 
 def _relations() -> None:
+    # Labels, attributes and the like that tasks can be listed by, as digests: a row for each, and
+    # none for a task without. An index over the documents themselves would be written anew with
+    # each change of a task's state, and could not be walked in order.
+    op.execute(
+        """
+        CREATE TABLE task_terms (
+            term bigint NOT NULL,
+            create_time timestamptz NOT NULL,
+            task_id uuid NOT NULL,
+            PRIMARY KEY (term, create_time, task_id)
+        ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0)
+        """
+    )
     op.execute(
         """
         CREATE TABLE task_requests (
@@ -249,6 +273,7 @@ def _relations() -> None:
             period double precision NOT NULL,
             full_time timestamptz,
             waiting integer NOT NULL,
+            next_units integer NOT NULL DEFAULT 1,
             paused_until timestamptz,
             turn bigint NOT NULL,
             due_time timestamptz,
@@ -344,13 +369,15 @@ def _steering() -> None:
             done bigint NOT NULL,
             refused bigint NOT NULL,
             total bigint NOT NULL,
-            cursor uuid,
-            last uuid NOT NULL,
+            cursor_time timestamptz,
+            cursor_id uuid,
+            step uuid[] NOT NULL DEFAULT '{}',
             creator text NOT NULL,
             request_id text,
             request_digest bytea,
-            create_time timestamptz NOT NULL DEFAULT now(),
+            create_time timestamptz NOT NULL,
             end_time timestamptz,
+            claimant uuid,
             claim_time timestamptz
         )
         """
@@ -402,6 +429,16 @@ def _carry_over() -> None:
         SELECT {_SHARED_VALUES}, result, end_time
         FROM old_tasks WHERE end_time IS NOT NULL
         """  # noqa: S608 - the names are the table's own
+    )
+    op.execute(
+        """
+        INSERT INTO task_terms (term, create_time, task_id)
+        SELECT ('x' || substr(encode(sha256(convert_to(
+                concat_ws(chr(1), tenant, 'labels', key, 'text', value), 'UTF8')), 'hex'), 1, 16)
+            )::bit(64)::bigint, create_time, id
+        FROM old_tasks, jsonb_each_text(labels)
+        ON CONFLICT DO NOTHING
+        """
     )
     op.execute(
         """
