@@ -57,6 +57,9 @@ class _Channels:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         await self._task.close()
         await self._registry.close()
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
+from weakref import WeakSet
 
 from agentmesh.connection import Connection
 from agentmesh.handlers import Function, Handler, handler_of
 from agentmesh.worker import Worker
 
 F = TypeVar("F", bound=Function)
+
+MOST_SLOTS: Final = 1000
 
 
 class Agent:
@@ -37,6 +41,7 @@ class Agent:
         description: str = "",
         slots: int = 10,
         labels: Mapping[str, str] | None = None,
+        build_id: str | None = None,
         url: str | None = None,
         api_key: str | None = None,
     ) -> None:
@@ -46,17 +51,42 @@ class Agent:
             name: Unique in the tenant; processes of one name share its tasks.
             description: What it is for, in words.
             slots: Most tasks at a time, 1 to 1000.
-            labels: To find it by.
+            labels: To find it by, and for tasks to be placed by.
+            build_id: Build of its code, for build routing; from `AGENTMESH_BUILD_ID` if
+                it isn't given.
             url: Of the mesh; see `Connection.resolve` for what holds without.
             api_key: With the role `agent`; see `Connection.resolve`.
         """
         self.name = name
         self.description = description
-        self.slots = slots
+        self.build_id = os.environ.get("AGENTMESH_BUILD_ID", "") if build_id is None else build_id
+        self._slots = _checked(slots)
+        self._paused = False
+        self._workers: WeakSet[Worker] = WeakSet()
         self.labels = dict(labels or {})
         self.handlers: dict[str, Handler] = {}
         self._url = url
         self._api_key = api_key
+
+    @property
+    def slots(self) -> int:
+        """Most tasks at a time, 1 to 1000; a change holds for a running agent at once."""
+        return self._slots
+
+    @slots.setter
+    def slots(self, slots: int) -> None:
+        self._slots = _checked(slots)
+        self._tell()
+
+    def pause(self) -> None:
+        """Take no more tasks until `resume`; those that run or are on their way go on."""
+        self._paused = True
+        self._tell()
+
+    def resume(self) -> None:
+        """Take tasks again."""
+        self._paused = False
+        self._tell()
 
     def task(
         self, capability: str, *, version: str = "", description: str = ""
@@ -64,11 +94,15 @@ class Agent:
         """Make the decorated function do the tasks that ask for `capability`.
 
         Its parameters are the input, typed by annotation, and before it a
-        `TaskContext` if it likes. What it returns is the result. If it raises, the
-        attempt has failed and is tried again as the task's policy says;
-        `TaskFailed(..., retryable=False)` gives up at once. Cancellation is
-        `asyncio.CancelledError` at its next await; a plain function runs in a
-        thread, which can't be stopped: it goes on, and its result is dropped.
+        `TaskContext` if it likes. What it returns is the result: anything with a JSON
+        form, bytes, or `Content` with a media type. If it raises, the attempt has failed
+        and is tried again as the task's policy says; `TaskFailed(...)` gives up at once,
+        unless it is `retryable`.
+
+        Cancellation is `asyncio.CancelledError` at its next await; it has the grace of
+        the cancellation to clean up in a `finally`. A plain function runs in a thread,
+        which can't be interrupted: it looks at `TaskContext.cancelled`. If a task is lost,
+        because time is up or another agent has it, what its function still does is dropped.
         """
 
         def register(function: F) -> F:
@@ -94,23 +128,42 @@ class Agent:
         Raises:
             MeshError: The mesh refuses this agent.
         """
-        await self._worker(grace).run()
+        await self.worker(grace=grace).run()
 
     async def _run_until_signalled(self, grace: float) -> None:
-        worker = self._worker(grace)
+        worker = self.worker(grace=grace)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, worker.leave)
         await worker.run()
 
-    def _worker(self, grace: float) -> Worker:
+    def worker(self, connection: Connection | None = None, *, grace: float = 25.0) -> Worker:
+        """Return what serves this agent, for those who want to say themselves when it leaves.
+
+        Raises:
+            ValueError: The agent has no handlers.
+            MeshError: There is no key to be found.
+        """
         if not self.handlers:
             raise ValueError(f"{self.name} has no handlers: decorate one with @agent.task(…)")
-        return Worker(
-            Connection.resolve(self._url, self._api_key),
+        worker = Worker(
+            connection or Connection.resolve(self._url, self._api_key),
             name=self.name,
             description=self.description,
             labels=self.labels,
-            slots=self.slots,
+            slots=0 if self._paused else self._slots,
             handlers=self.handlers,
             grace=grace,
+            build_id=self.build_id,
         )
+        self._workers.add(worker)
+        return worker
+
+    def _tell(self) -> None:
+        for worker in self._workers:
+            worker.take(0 if self._paused else self._slots)
+
+
+def _checked(slots: int) -> int:
+    if not 1 <= slots <= MOST_SLOTS:
+        raise ValueError(f"an agent has 1 to {MOST_SLOTS} slots, not {slots}")
+    return slots

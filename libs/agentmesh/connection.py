@@ -21,11 +21,14 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     # A peer that is gone without a word is noticed within 15 s.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", 16 << 20),
+    # A channel of its own is a connection of its own: one that has died is left by a new channel.
+    ("grpc.use_local_subchannel_pool", 1),
 ]
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from agentmesh.errors import TaskFailed
+from agentmesh.payloads import Content
 from agentmesh.task_context import TaskContext
 from agentmesh.threads import in_thread
 
 Function = Callable[..., Any]
+Take = Callable[[Any], Any]
+"""Makes of an input what a handler takes."""
 
 INVALID_INPUT: Final = "InvalidInput"
 """Type of the error of a task whose input does not fit its handler."""
@@ -23,30 +26,30 @@ INVALID_INPUT: Final = "InvalidInput"
 class Handler:
     """A function that does the tasks of one capability.
 
-    It takes the input, typed by its annotation (a pydantic model, dataclass,
-    TypedDict or plain `dict`), and before it, if it likes, a `TaskContext`. A plain
-    function runs in a thread.
+    It takes the input, typed by its annotation (a pydantic model, dataclass, TypedDict,
+    plain `dict`, `bytes` or `Content`), and before it, if it likes, a `TaskContext`. A
+    plain function runs in a thread.
     """
 
     capability: str
     version: str
     description: str
     function: Function
+    is_coroutine: bool
     wants_context: bool
-    input_type: TypeAdapter[Any] | None
+    take: Take | None
 
-    async def run(self, context: TaskContext, data: dict[str, Any]) -> Any:
+    async def run(self, context: TaskContext, data: Any) -> Any:
         """Do a task.
 
         Raises:
             TaskFailed: The input does not fit; no use in trying again.
         """
         arguments: list[Any] = [context] if self.wants_context else []
-        if self.input_type is not None:
-            arguments.append(_validated(self.input_type, data))
-        if inspect.iscoroutinefunction(self.function):
-            coroutine: Awaitable[Any] = self.function(*arguments)
-            return await coroutine
+        if self.take is not None:
+            arguments.append(self.take(data))
+        if self.is_coroutine:
+            return await self.function(*arguments)
         return await in_thread(self.function, *arguments)
 
 
@@ -70,14 +73,40 @@ def handler_of(function: Function, capability: str, version: str, description: s
         version=version,
         description=description or inspect.getdoc(function) or "",
         function=function,
+        is_coroutine=inspect.iscoroutinefunction(function),
         wants_context=wants_context,
-        input_type=TypeAdapter(hints.get(rest[0], dict[str, Any])) if rest else None,
+        take=_take(hints.get(rest[0], dict[str, Any])) if rest else None,
     )
 
 
-def _validated(input_type: TypeAdapter[Any], data: dict[str, Any]) -> Any:
+def _take(type_: Any) -> Take:
+    if type_ is Any:
+        return lambda data: data
+    if type_ is bytes:
+        return lambda data: _content(data).data
+    if type_ is Content:
+        return _content
+    adapter: TypeAdapter[Any] = TypeAdapter(type_)
+    if type_ in (dict, dict[str, Any]):
+        # An object is that already: nothing is to be checked or copied.
+        return lambda data: data if type(data) is dict else _validated(adapter, data)
+    return lambda data: _validated(adapter, data)
+
+
+def _content(data: Any) -> Content:
+    if isinstance(data, Content):
+        return data
+    if isinstance(data, bytes):
+        return Content(data)
+    raise TaskFailed("the input is JSON; this handler takes bytes", type=INVALID_INPUT)
+
+
+def _validated(adapter: TypeAdapter[Any], data: Any) -> Any:
+    if isinstance(data, bytes | Content):
+        type_ = data.content_type if isinstance(data, Content) else "bytes"
+        raise TaskFailed(f"the input is {type_}; this handler takes JSON", type=INVALID_INPUT)
     try:
-        return input_type.validate_python(data)
+        return adapter.validate_python(data)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, each['loc'])) or 'input'}: {each['msg']}"

@@ -4,28 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from grpc import aio
 
 from agentmesh.errors import MeshError, from_rpc_error
+from agentmesh.outbox import Entry, Outbox
+from agentmesh.racing import first_of
 from agentmesh.running import Running
 from mesh.task.v1 import dispatch_service_pb2, dispatch_service_pb2_grpc
 
 log = logging.getLogger("agentmesh")
 
+SILENT: Final = "DEADLINE_EXCEEDED"
+"""Code of an error that says that nothing was heard: the connection itself may be dead."""
+
 _WELCOME_SECONDS: Final = 10.0
+_LONGEST_INTERVAL: Final = 5.0
+# A server that was not heard of for so many heartbeats is taken for gone. Not sooner than
+# in a second: a loop that is busy looks the same.
+_SILENT_INTERVALS: Final = 3
+_SHORTEST_SILENCE: Final = 1.0
+_HAND_OVER_SECONDS: Final = 1.0
 
 Request = dispatch_service_pb2.DispatchRequest
 Response = dispatch_service_pb2.DispatchResponse
+Drain = dispatch_service_pb2.Drain
+
+
+@dataclass
+class Intake:
+    """What an agent process wants of the mesh.
+
+    Attributes:
+        slots: Most tasks at a time; 0 for none at all.
+        leaving: Set once it wants no more, for good.
+        left: Set once the mesh has agreed.
+    """
+
+    slots: int
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Session:
     """Takes assignments and hands in reports on one stream.
 
-    Leases and reports outlive it: they are kept in `Running`. Once `leaving` is set
-    it asks for no more tasks, and sets `left` when the server has agreed.
+    Attributes:
+        drained: Set once the server gives nothing more on this stream, with `cause`.
     """
 
     def __init__(
@@ -33,98 +63,166 @@ class Session:
         channel: aio.Channel,
         metadata: Sequence[tuple[str, str]],
         running: Running,
-        leaving: asyncio.Event,
-        left: asyncio.Event,
+        outbox: Outbox,
+        intake: Intake,
     ) -> None:
-        self._stub = dispatch_service_pb2_grpc.DispatchServiceStub(channel)
-        self._metadata = metadata
+        stub = dispatch_service_pb2_grpc.DispatchServiceStub(channel)
+        self._call: Any = stub.Dispatch(metadata=metadata)
         self._running = running
-        self._leaving = leaving
-        self._left = left
-        # gRPC kills a call on which two writes meet.
-        self._writing = asyncio.Lock()
+        self._outbox = outbox
+        self._intake = intake
+        # What was sent, in order, for receipts come in the order of reports.
+        self._sent: deque[Entry] = deque()
+        self._slots_told = 0
+        self._heartbeat_due = False
+        self._said_leaving = False
+        self._handing_over = False
+        self._heard = False
+        self._interval = _LONGEST_INTERVAL
+        self.drained = asyncio.Event()
+        self.cause: int = Drain.CAUSE_UNSPECIFIED
 
-    async def run(self, hello: dispatch_service_pb2.Hello) -> None:
-        """Serve the stream until the server drains or it breaks.
+    async def open(self, hello: dispatch_service_pb2.Hello) -> None:
+        """Say hello and wait for the welcome.
 
         Raises:
-            MeshError: It broke, or the server refused it.
+            MeshError: The server refused it, or did not answer, with the code `SILENT`.
         """
-        call = self._stub.Dispatch(metadata=self._metadata)
+        self._slots_told = hello.slots
         try:
-            welcome = await self._open(call, hello)
-            await _first_of(
-                self._read(call),
-                self._hand_in(call),
-                self._keep_leases(call, welcome.heartbeat_interval.ToTimedelta().total_seconds()),
-                self._say_when_leaving(call),
-            )
+            async with asyncio.timeout(_WELCOME_SECONDS):
+                await self._call.write(Request(hello=hello))
+                response = await self._call.read()
+            welcome = _welcome_in(response)
         except aio.AioRpcError as error:
             raise from_rpc_error(error) from error
-        except (asyncio.InvalidStateError, TimeoutError) as error:
-            raise MeshError("the dispatch stream broke off", code="UNAVAILABLE") from error
-        finally:
-            call.cancel()
-
-    async def _open(self, call: Any, hello: dispatch_service_pb2.Hello) -> Any:
-        hello.holding.extend(self._running.leases())
-        async with asyncio.timeout(_WELCOME_SECONDS):
-            await self._write(call, Request(hello=hello))
-            response = await call.read()
-        if not isinstance(response, Response) or not response.HasField("welcome"):
-            raise asyncio.InvalidStateError
-        for lease in response.welcome.lost:
+        except asyncio.InvalidStateError as error:
+            raise MeshError("the mesh did not welcome this agent", code="UNAVAILABLE") from error
+        except TimeoutError as error:
+            raise MeshError("the mesh is silent", code=SILENT) from error
+        for lease in welcome.lost:
             self._running.stop(lease)
-        self._running.resend()
+        interval = welcome.heartbeat_interval.ToTimedelta().total_seconds()
+        self._interval = min(interval, _LONGEST_INTERVAL) or _LONGEST_INTERVAL
         log.info("connected, %d slots", hello.slots)
-        return response.welcome
 
-    async def _read(self, call: Any) -> None:
-        while isinstance(response := await call.read(), Response):
-            if response.HasField("drain"):
-                if not self._leaving.is_set():
-                    log.info("the server goes; connecting anew")
-                    return
-                # The stream goes on: what runs is still to be reported.
-                self._left.set()
-            # Of these three, the message has one; the others are empty.
-            for assignment in response.assignments.assignments:
-                self._running.start(assignment)
-            for receipt in response.receipts.receipts:
-                self._running.acknowledge(receipt)
-            for lease in response.cancellations.leases:
-                self._running.stop(lease)
+    def close(self) -> None:
+        """Give the stream up before it runs."""
+        self._call.cancel()
 
-    async def _hand_in(self, call: Any) -> None:
-        while True:
-            reports = await self._running.next_reports()
-            message = dispatch_service_pb2.Reports(reports=reports)
-            await self._write(call, Request(reports=message))
+    async def run(self) -> None:
+        """Serve the stream until it ends.
 
-    async def _keep_leases(self, call: Any, interval: float) -> None:
-        while True:
-            await asyncio.sleep(interval)
-            heartbeat = dispatch_service_pb2.Heartbeat(holding=self._running.leases())
-            await self._write(call, Request(heartbeat=heartbeat))
+        Raises:
+            MeshError: It broke, or the server went silent, with the code `SILENT`.
+        """
+        try:
+            await first_of(self._read(), self._send(), self._keep_time())
+        except aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        except asyncio.InvalidStateError as error:
+            raise MeshError("the dispatch stream broke off", code="UNAVAILABLE") from error
+        except asyncio.CancelledError as error:
+            # A call on a channel that is closed ends as if whoever reads it had been cancelled.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise MeshError("the dispatch stream was closed", code="UNAVAILABLE") from error
+        finally:
+            self._call.cancel()
+            self._outbox.put_back(self._sent)
+            self._sent.clear()
 
-    async def _say_when_leaving(self, call: Any) -> None:
-        await self._leaving.wait()
-        await self._write(call, Request(leaving=dispatch_service_pb2.Leaving()))
+    async def hand_over(self, running: asyncio.Task[None]) -> None:
+        """End in favour of another stream: send nothing more, and wait a little for receipts."""
+        self._handing_over = True
+        self._outbox.ready.set()
+        await asyncio.wait({running}, timeout=_HAND_OVER_SECONDS)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    async def _read(self) -> None:
+        while isinstance(response := await self._call.read(), Response):
+            self._heard = True
+            # Of these, the message has one; the most frequent come first.
+            match response.WhichOneof("message"):
+                case "assignments":
+                    for assignment in response.assignments.assignments:
+                        self._running.start(assignment)
+                case "receipts":
+                    self._acknowledge(response.receipts.receipts)
+                case "drain":
+                    self._drain(response.drain.cause)
+                case _:
+                    self._stop(response)
+
+    def _stop(self, response: Response) -> None:
+        for lease in response.cancellations.leases:
+            self._running.stop(lease)
+        for lease in response.cancel_requests.leases:
+            self._running.ask_to_stop(lease)
+
+    def _acknowledge(self, receipts: Sequence[dispatch_service_pb2.Receipt]) -> None:
+        for receipt in receipts:
+            if not self._sent:
+                raise MeshError("the mesh sent a receipt for no report", code="UNAVAILABLE")
+            self._running.acknowledge(self._sent.popleft(), receipt)
+
+    def _drain(self, cause: int) -> None:
+        if self._intake.leaving.is_set():
+            # The stream goes on: what runs is still to be reported.
+            self._intake.left.set()
+        elif cause != Drain.CAUSE_LEAVING:
+            self.cause = cause
+            self.drained.set()
+
+    async def _send(self) -> None:
+        ready = self._outbox.ready
+        while not self._handing_over:
+            ready.clear()
+            request = self._next_request()
+            if request is None:
+                await ready.wait()
+            else:
+                await self._call.write(request)
+        await self._call.done_writing()
+        # The receipts of what was sent are still to come.
         await asyncio.Event().wait()
 
-    async def _write(self, call: Any, request: Request) -> None:
-        async with self._writing:
-            await call.write(request)
+    def _next_request(self) -> Request | None:
+        intake = self._intake
+        if self._heartbeat_due:
+            self._heartbeat_due = False
+            holding = self._running.leases()
+            return Request(heartbeat=dispatch_service_pb2.Heartbeat(holding=holding))
+        if intake.leaving.is_set() and not self._said_leaving:
+            self._said_leaving = True
+            return Request(leaving=dispatch_service_pb2.Leaving())
+        if intake.slots != self._slots_told:
+            self._slots_told = intake.slots
+            return Request(credits=dispatch_service_pb2.Credits(slots=intake.slots))
+        entries = self._outbox.take()
+        if not entries:
+            return None
+        self._sent.extend(entries)
+        reports = [entry.report for entry in entries]
+        return Request(reports=dispatch_service_pb2.Reports(reports=reports))
+
+    async def _keep_time(self) -> None:
+        """Have heartbeats sent, and end a stream whose server is silent."""
+        most = max(_SILENT_INTERVALS, math.ceil(_SHORTEST_SILENCE / self._interval))
+        silent = 0
+        while silent < most:
+            self._heard = False
+            self._heartbeat_due = True
+            self._outbox.ready.set()
+            await asyncio.sleep(self._interval)
+            silent = 0 if self._heard else silent + 1
+        seconds = self._interval * most
+        raise MeshError(f"nothing was heard of the mesh for {seconds:.1f} s", code=SILENT)
 
 
-async def _first_of(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run all until the first ends, end the others, and raise what it raised."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()
+def _welcome_in(response: Any) -> dispatch_service_pb2.Welcome:
+    if not isinstance(response, Response) or not response.HasField("welcome"):
+        raise asyncio.InvalidStateError
+    return response.welcome

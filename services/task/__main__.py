@@ -19,7 +19,15 @@ async def serve() -> None:
     async with foundation(settings, service="task", migrations=MIGRATIONS) as base:
         registry = Registry(base.identity.channels)
         analytics = Analytics(base.identity.channels)
-        replica = Replica(base.database, registry, analytics.publish, settings.dispatch, settings.blobs)
+        replica = Replica(
+            base.database,
+            registry,
+            analytics.publish,
+            settings.dispatch,
+            settings.blobs,
+            bulk_settings=settings.bulk,
+            retention_settings=settings.retention,
+        )
         server = base.server(base.identity.verifier)
         replica.add_to(server)
         await server.serve(beside=replica.background())

@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Gauge
 
 from meshkit.errors import DomainError, Unavailable
+from meshkit.failpoints import failpoint
 from services.task.dispatch.streams import (
     Assigned,
     DrainCause,
@@ -88,6 +89,7 @@ class Dispatcher:
         stream.opened_at = stream.seen = now
         stream.renewed.update(dict.fromkeys(stream.held, now))
         self._seating.add(stream)
+        failpoint("dispatcher.opened")
         STREAMS.inc()
         if self._draining:
             self.leave(stream, DrainCause.SERVER_GOING)
@@ -104,6 +106,7 @@ class Dispatcher:
         Tasks that its agent was not told of are queued again.
         """
         STREAMS.dec()
+        failpoint("dispatcher.closing")
         stream.end()
         self._seating.remove(stream)
         if unsent := stream.unsent():
@@ -149,6 +152,7 @@ class Dispatcher:
         # The writer keeps the order of what it is given, so reports need not wait for each other;
         # their receipts must.
         receipts = await self._receipts(stream, outcomes)
+        failpoint("dispatcher.recorded")
         if before is not None:
             await before
         for (lease, outcome), receipt in zip(outcomes, receipts, strict=True):

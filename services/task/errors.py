@@ -133,3 +133,25 @@ class BudgetExceeded(ResourceExhausted):
 
     def __init__(self, budget: str, message: str) -> None:
         super().__init__(message, field="task.parent_id", metadata={"budget": budget})
+
+
+class OffsetExpired(FailedPrecondition):
+    """Changes after the offset have been deleted."""
+
+    reason = "OFFSET_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Tasks that changed after this offset have been deleted for their age; list the tasks"
+            " and watch from now on, without an offset.",
+            field="after_offset",
+        )
+
+
+class BulkOperationNotFound(NotFound):
+    """No such bulk operation in the caller's tenant."""
+
+    reason = "BULK_OPERATION_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("There is no bulk operation with this id.", field="bulk_operation_id")

@@ -6,7 +6,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 from mesh.task.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
+from mesh.task.v1.bulk_service_pb2_grpc import add_BulkServiceServicer_to_server
 from mesh.task.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
+from mesh.task.v1.queue_service_pb2_grpc import add_QueueServiceServicer_to_server
 from mesh.task.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_server
 from meshkit.database.engine import Database
 from meshkit.database.notifications import Notifications
@@ -17,6 +19,7 @@ from services.task.blobs.janitor import Janitor
 from services.task.blobs.settings import BlobSettings
 from services.task.blobs.stores import open_stores
 from services.task.blobs.usecases import Blobs
+from services.task.bulk import BulkWorker
 from services.task.clockwork import Clockwork
 from services.task.dispatch.steering import Steering
 from services.task.dispatcher import Dispatcher
@@ -24,15 +27,25 @@ from services.task.domain.retries import Backoff
 from services.task.engine import batch
 from services.task.engine.seating import Seating
 from services.task.engine.writer import Writer
+from services.task.feed import Feed
 from services.task.lane_book import LaneBook
 from services.task.peers import Registry
+from services.task.presence import Presence
+from services.task.retention import Retention
 from services.task.servicer.blobs import BlobServicer
+from services.task.servicer.bulk import BulkServicer
 from services.task.servicer.dispatch import DispatchServicer
+from services.task.servicer.queues import QueueServicer
 from services.task.servicer.tasks import TaskServicer
-from services.task.settings import DispatchSettings
+from services.task.settings import BulkSettings, DispatchSettings, RetentionSettings
+from services.task.steering_book import SteeringBook
 from services.task.store import reading
 from services.task.usecases.attempts import Attempts
+from services.task.usecases.bulk import BulkOperations
+from services.task.usecases.listing import Listing
+from services.task.usecases.queues import Queues
 from services.task.usecases.tasks import Tasks
+from services.task.watches import Watches
 from services.task.watching import Watching
 
 
@@ -50,6 +63,9 @@ class Replica:
         publish: Publish,
         rules: DispatchSettings,
         blob_settings: BlobSettings | None = None,
+        *,
+        bulk_settings: BulkSettings | None = None,
+        retention_settings: RetentionSettings | None = None,
     ) -> None:
         self._rules = rules
         self._registry = registry
@@ -70,7 +86,16 @@ class Replica:
             max_age=rules.stream_max_age,
         )
         self.tasks = Tasks(database, self.writer, registry, self.lanes, self.steering)
+        self.steering_book = SteeringBook(database, self.seating)
+        self.presence = Presence(database, self.seating)
+        self.queues = Queues(database, self.writer, self.steering_book, self.presence)
         self.watching = Watching(self.tasks)
+        self.listing = Listing(database)
+        self.feed = Feed(database)
+        self.watches = Watches(database, self.feed)
+        self.bulk = BulkOperations(database, self.writer, self.tasks, self.listing)
+        self.bulk_worker = BulkWorker(database, self.bulk, bulk_settings or BulkSettings())
+        self.retention = Retention(database, retention_settings or RetentionSettings())
         self.relay = Relay(database, publish)
         blob_settings = blob_settings or BlobSettings()
         stores = open_stores(blob_settings, database)
@@ -88,8 +113,9 @@ class Replica:
                 batch.QUEUED: self.dispatcher.heard_of_work,
                 batch.LOST: self.dispatcher.heard_of_loss,
                 batch.STOP: self.dispatcher.heard_of_stop,
-                batch.CHANGED: self.watching.heard_of_change,
+                batch.CHANGED: self._heard_of_change,
                 batch.SCHEDULED: self.clockwork.wake,
+                batch.STEERED: self.steering_book.wake,
                 outbox.APPENDED: self.relay.wake,
             },
         )
@@ -97,22 +123,40 @@ class Replica:
     def add_to(self, server: Server) -> None:
         """Have the server serve this replica."""
         callers = TaskServicer(
-            self.tasks, self.watching, default_attempts=self._rules.default_attempts
+            self.tasks,
+            self.listing,
+            self.watching,
+            self.watches,
+            default_attempts=self._rules.default_attempts,
         )
         agents = DispatchServicer(self.attempts, self.dispatcher, self._registry, self._rules)
         server.add(add_TaskServiceServicer_to_server, callers)
         server.add(add_DispatchServiceServicer_to_server, agents)
+        server.add(add_QueueServiceServicer_to_server, QueueServicer(self.queues))
+        server.add(add_BulkServiceServicer_to_server, BulkServicer(self.bulk, self.bulk_worker))
         server.add(add_BlobServiceServicer_to_server, BlobServicer(self.blobs))
         server.on_drain(self.dispatcher.drain)
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the server, until cancelled."""
         parts = (
-            self.writer,
+            self.steering_book,
+            self.presence,
             self.dispatcher,
             self.clockwork,
             self.relay,
             self.notifications,
             self.blob_janitor,
+            self.feed,
+            self.bulk_worker,
+            self.retention,
         )
-        return [part.run() for part in parts]
+        return [self._write(), *(part.run() for part in parts)]
+
+    def _heard_of_change(self, payload: str) -> None:
+        self.watching.heard_of_change(payload)
+        self.feed.heard_of_change(payload)
+
+    async def _write(self) -> None:
+        await self.steering_book.known()
+        await self.writer.run()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from mesh.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from mesh.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
@@ -57,9 +58,12 @@ class RunningReplica:
 
 @asynccontextmanager
 async def replica(
-    stores: Stores, tokens: TokenFactory, *, rules: DispatchSettings = RULES
+    stores: Stores, tokens: TokenFactory, *, rules: DispatchSettings = RULES, **settings: Any
 ) -> AsyncIterator[RunningReplica]:
-    """Run a replica of task, with registry and analytics on the same port."""
+    """Run a replica of task, with registry and analytics on the same port.
+
+    `settings` are others of the replica, by their names.
+    """
 
     async def token() -> str:
         return tokens.sign(*SERVICE_PERMISSIONS, subject="service:task")
@@ -67,7 +71,7 @@ async def replica(
     port = free_port()
     address = f"127.0.0.1:{port}"
     channels = Channels(PeerSettings(registry=address, analytics=address), token)
-    task = Replica(stores.task, Registry(channels), Analytics(channels).publish, rules)
+    task = Replica(stores.task, Registry(channels), Analytics(channels).publish, rules, **settings)
     agents = Agents(stores.registry, lease=timedelta(seconds=30))
     server = Server(GrpcSettings(port=port, drain_delay=0, grace=0.2), verifier=tokens.verifier)
     task.add_to(server)

@@ -16,6 +16,7 @@ from meshkit.errors import DomainError, Kind
 from meshkit.events.leadership import LOST, leading
 from meshkit.events.outbox import Event
 from meshkit.events.reader import SESSION, Entry, Reader
+from meshkit.failpoints import failpoint
 
 log = structlog.get_logger()
 
@@ -108,7 +109,9 @@ class Relay:
             await self._deliver(reader, entries[:middle])
             await self._deliver(reader, entries[middle:])
             return
+        failpoint("relay.published")
         await reader.remove(entries)
+        failpoint("relay.removed")
         PUBLISHED.inc(len(entries))
 
     async def _pause(self, reader: Reader, moved: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import protovalidate
 from google.protobuf.descriptor import FieldDescriptor
@@ -15,12 +15,14 @@ from meshkit.errors import FieldViolation, InvalidArgument
 from meshkit.interceptors.chain import Call, Interceptor
 
 
+_VALIDATOR: Final = protovalidate.Validator()
+
+
 class Validate(Interceptor):
     """Refuses messages that are too large, break a `buf.validate` rule or hold NUL in a text."""
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._validator = protovalidate.Validator()
 
     def check(self, call: Call, message: Message, received: bytes) -> None:  # noqa: ARG002 - the bounds hold for every call
         """Check one message.
@@ -34,15 +36,29 @@ class Validate(Interceptor):
                 reason="REQUEST_TOO_LARGE",
                 metadata={"limit_bytes": str(self._max_bytes)},
             )
-        violations = [
-            FieldViolation(_path(violation), violation.proto.message)
-            for violation in self._validator.collect_violations(message)
-        ]
+        violations = _violations(message)
         # Hardly any message has a zero byte, and to look for one is quick.
         if b"\0" in received:
             violations += _nul_violations(message)
         if violations:
             raise _invalid(violations)
+
+
+def check_bounds(message: Message) -> None:
+    """Hold a message within a request, whose own bounds leave it out, against its bounds.
+
+    Raises:
+        InvalidArgument: Fields are out of bounds.
+    """
+    if violations := _violations(message):
+        raise _invalid(violations)
+
+
+def _violations(message: Message) -> list[FieldViolation]:
+    return [
+        FieldViolation(_path(violation), violation.proto.message)
+        for violation in _VALIDATOR.collect_violations(message)
+    ]
 
 
 def _invalid(violations: list[FieldViolation]) -> InvalidArgument:

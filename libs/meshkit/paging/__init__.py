@@ -24,7 +24,7 @@ from meshkit.paging.ids import (
     page_token,
 )
 from meshkit.paging.orders import MAX_FIELDS, NEWEST_FIRST, Ordering, SortKey, ordering
-from meshkit.paging.pages import Keyset, KeysetPage, keyset, keyset_page
+from meshkit.paging.pages import Keyset, KeysetPage, keyset, keyset_page, token_after
 from meshkit.paging.sql import SortColumns, beyond, paged, sorting
 from meshkit.paging.tokens import SortValue
 
@@ -49,4 +49,5 @@ __all__ = [
     "page_token",
     "paged",
     "sorting",
+    "token_after",
 ]

@@ -66,10 +66,14 @@ def keyset_page(
     """
     kept = items[: wanted.size]
     more = len(items) > wanted.size
-    return KeysetPage(kept, _token(wanted, values(kept[-1])) if more else "")
+    return KeysetPage(kept, token_after(wanted, values(kept[-1])) if more else "")
 
 
-def _token(wanted: Keyset, values: Mapping[str, SortValue]) -> str:
+def token_after(wanted: Keyset, values: Mapping[str, SortValue]) -> str:
+    """Make the token of a page that begins after a place, whether an item is there or not.
+
+    `values` gives what an item there would have in the fields of the order.
+    """
     keys = wanted.ordering.keys
     cursor = page_pb2.PageCursor(values=[encode_value(key.kind, values[key.field]) for key in keys])
     return encode_cursor(cursor, _bound(wanted.ordering, wanted.query))

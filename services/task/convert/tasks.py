@@ -39,6 +39,10 @@ def new_task_from_proto(task: task_pb2.Task, request_id: str, *, default_attempt
     Raises:
         InvalidArgument: A part of it makes no sense.
     """
+    if not task.capability:
+        raise InvalidArgument(
+            "Name the capability that an agent needs for the task.", field="task.capability"
+        )
     if task.HasField("schedule_time") and task.HasField("delay"):
         raise InvalidArgument("Give a schedule_time or a delay, not both.", field="task.delay")
     return NewTask(

@@ -111,6 +111,11 @@ class Stream:
     _outgoing: asyncio.Queue[Message | None] = field(default_factory=asyncio.Queue)
 
     @property
+    def lasting(self) -> bool:
+        """Whether an agent process is on it, and not only a request that waits for tasks."""
+        return self.seen > 0
+
+    @property
     def free(self) -> int:
         """How many more tasks it can take."""
         return self.slots - len(self.held) - self.reserved if self.open else 0

@@ -9,6 +9,7 @@ stream of urgent work cannot starve the rest.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -20,13 +21,17 @@ _FORGET_ABOVE: Final = 50_000
 ShareKey = tuple[str, int, str]
 """Capability, priority and fairness key."""
 
+Turn = tuple[float, int, deque[Lane]]
+"""Pass of a share, the id of the lane that goes first, and its lanes, which take turns."""
+
 
 class Turns:
     """The turns of one tenant's lanes at this replica."""
 
     def __init__(self) -> None:
         self._passes: dict[ShareKey, float] = {}
-        self._now: dict[int, float] = {}
+        self._floors: dict[int, float] = {}
+        self._last: Round | None = None
         self._count = 0
         self._rotation = 0
 
@@ -34,35 +39,42 @@ class Turns:
         """Begin a round of turns among these lanes."""
         if len(self._passes) > _FORGET_ABOVE:
             self._passes.clear()
-            self._now.clear()
-        levels: dict[int, list[tuple[float, int, Lane]]] = {}
+            self._floors.clear()
+        elif self._last is not None:
+            self._floors.update(self._last.passes)
+        shares: dict[ShareKey, deque[Lane]] = {}
         for lane in lanes:
-            level = levels.setdefault(lane.key.priority, [])
-            level.append((self._pass_of(lane), lane.id, lane))
+            shares.setdefault(_share(lane), deque()).append(lane)
+        levels: dict[int, list[Turn]] = {}
+        for share, alike in shares.items():
+            turn = (self._pass_of(share), alike[0].id, alike)
+            levels.setdefault(share[1], []).append(turn)
         for level in levels.values():
             heapq.heapify(level)
-        return Round(levels, self._count, self._rotation)
+        self._last = Round(levels, self._count, self._rotation)
+        return self._last
 
     def count(self, lane: Lane) -> None:
         """Count a turn that a lane has used."""
-        current = self._pass_of(lane)
-        self._now[lane.key.priority] = current
-        self._passes[_share(lane)] = current + 1.0 / lane.weight
+        share = _share(lane)
+        self._passes[share] = self._pass_of(share) + 1.0 / lane.weight
         self._count += 1
         self._rotation += self._count % _EVERY == 0
 
-    def _pass_of(self, lane: Lane) -> float:
+    def _pass_of(self, share: ShareKey) -> float:
         # A key that was away starts where the others are.
-        known = self._passes.get(_share(lane), 0.0)
-        return max(known, self._now.get(lane.key.priority, 0.0))
+        return max(self._passes.get(share, 0.0), self._floors.get(share[1], 0.0))
 
 
 class Round:
-    """One round of turns as they would go; lanes drop out as they can take no more."""
+    """One round of turns as they would go; lanes drop out as they can take no more.
 
-    def __init__(
-        self, levels: dict[int, list[tuple[float, int, Lane]]], count: int, rotation: int
-    ) -> None:
+    Attributes:
+        passes: Of the last turn of each priority: where its keys are.
+    """
+
+    def __init__(self, levels: dict[int, list[Turn]], count: int, rotation: int) -> None:
+        self.passes: dict[int, float] = {}
         self._levels = levels
         self._order = sorted(levels, reverse=True)
         self._count = count
@@ -72,19 +84,26 @@ class Round:
         """Return the lane whose turn it is; None once all have dropped out."""
         if not self._order:
             return None
-        return self._levels[self._level()][0][2]
+        return self._levels[self._level()][0][2][0]
 
     def take(self, lane: Lane) -> None:
         """Count the turn of the lane whose turn it is."""
         heap = self._levels[lane.key.priority]
-        following = heap[0][0] + 1.0 / lane.weight
-        heapq.heapreplace(heap, (following, lane.id, lane))
+        current, _, alike = heap[0]
+        alike.rotate(-1)
+        heapq.heapreplace(heap, (current + 1.0 / lane.weight, alike[0].id, alike))
+        self.passes[lane.key.priority] = current
         self._count += 1
         self._rotation += self._count % _EVERY == 0
 
     def drop(self, lane: Lane) -> None:
         """Leave the lane whose turn it is out of the rest of the round."""
         heap = self._levels[lane.key.priority]
+        current, _, alike = heap[0]
+        alike.popleft()
+        if alike:
+            heapq.heapreplace(heap, (current, alike[0].id, alike))
+            return
         heapq.heappop(heap)
         if not heap:
             self._order.remove(lane.key.priority)

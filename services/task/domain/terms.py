@@ -20,19 +20,22 @@ _SEPARATOR = "\x01"
 
 def terms_of(task: Task) -> Iterator[int]:
     """Digest all terms of a task."""
-    yield from terms_of_given(task.tenant, task.labels, task.attributes)
-    if task.replay_of is not None:
-        yield _digest(task.tenant, "replay_of", "", task.replay_of)
+    yield from terms_of_given(task.tenant, task.labels, task.attributes, task.replay_of)
 
 
 def terms_of_given(
-    tenant: str, labels: Mapping[str, str] | None, attributes: Mapping[str, Scalar] | None
+    tenant: str,
+    labels: Mapping[str, str] | None,
+    attributes: Mapping[str, Scalar] | None,
+    replay_of: UUID | None = None,
 ) -> Iterator[int]:
-    """Digest the terms that a task has by its labels and attributes."""
+    """Digest the terms that a task has by what it was given."""
     for key, label in (labels or {}).items():
         yield _digest(tenant, "labels", key, label)
     for key, attribute in (attributes or {}).items():
         yield _digest(tenant, "attributes", key, attribute)
+    if replay_of is not None:
+        yield _digest(tenant, "replay_of", "", replay_of)
 
 
 def term_of(tenant: str, condition: Filter) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from meshkit.errors import DomainError
+from meshkit.failpoints import failpoint
 from services.task.domain.task import Task
 from services.task.engine.changes import Changes
 from services.task.engine.follow import blocking, hold_back, let_others_through
@@ -59,7 +60,9 @@ async def carry_out(
     notices = _notices(changes)
     changed = {event[0] for event in changes.events}
     await save(connection, changes)
+    failpoint("batch.saved")
     changed |= await _claim(connection, changes, seating)
+    await _load_given(connection, changes)
     await _load_results(connection, changes)
     notices += _split(CHANGED, [str(task_id) for task_id in changed])
     if notices:
@@ -105,6 +108,13 @@ def _seat(changes: Changes, plan: Plan, task: Task) -> None:
     seat = plan.seat_for(task)
     if seat is not None:
         start(changes, task, seat)
+
+
+async def _load_given(connection: Any, changes: Changes) -> None:
+    """Read what callers gave for tasks that went to a seat without having been claimed."""
+    started = {task.id: task for _, task in changes.started if task.id not in changes.whole}
+    if started:
+        await loading.add_what_was_given(connection, started)
 
 
 async def _load_results(connection: Any, changes: Changes) -> None:

@@ -67,6 +67,7 @@ class Changes:
         lease: Seconds that a lease lasts.
         grace: Seconds that an agent has to stop a task in order, unless said otherwise.
         again: Times of earlier attempts at this transaction, one of which may have been committed.
+        whole: Tasks that are here with what their callers gave.
         started: The tasks that were given to seats, in order.
         results: Of the tasks that started ones depend on, by both ids.
         lost: Leases that were taken away.
@@ -116,6 +117,7 @@ class Changes:
     used_blobs: list[Naming] = field(default_factory=list)
 
     again: frozenset[datetime] = frozenset()
+    whole: set[UUID] = field(default_factory=set)
     started: list[tuple[Seat, Task]] = field(default_factory=list)
     results: dict[UUID, dict[UUID, bytes]] = field(default_factory=dict)
     lost: list[Lease] = field(default_factory=list)
@@ -165,6 +167,7 @@ class Changes:
     def add(self, task: Task) -> None:
         """Have a new task stored."""
         self.created[task.id] = self.live[task.id] = task
+        self.whole.add(task.id)
 
     def follow(self, consequence: Consequence) -> None:
         """Have this happen in the same transaction."""
@@ -178,6 +181,7 @@ class Changes:
                 if task is not read:
                     task.input, task.input_payload = read.input, read.input_payload
                     task.labels, task.attributes = read.labels, read.attributes
+                self.whole.add(task.id)
                 whole.append(task)
         return whole
 

@@ -109,6 +109,8 @@ def enter_queue(changes: Changes, task: Task) -> None:
         return
     limit = blocking(changes, task) or _crowded(changes, task)
     if limit is None:
+        for key in task.policy.limit_keys:
+            changes.limits[task.tenant, key].turn = task.lane
         offer(changes, task)
     else:
         hold_back(changes, task, limit)

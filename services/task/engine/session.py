@@ -9,6 +9,8 @@ from typing import Any, Final
 import asyncpg
 from sqlalchemy import URL
 
+from meshkit.failpoints import failpoint
+
 # The engine's statements find every row by an index, and their plans must stay so whatever the
 # planner thinks of the tables' sizes: a generic plan is made once, and is the same at a thousand
 # rows and at ten million.
@@ -50,6 +52,7 @@ class Session:
                 self._dsn, server_settings=_SETTINGS, timeout=_CONNECT_SECONDS
             )
             self._read_at = 0.0
+            failpoint("session.connected")
         return self._connection
 
     async def now(self) -> datetime:

@@ -8,14 +8,14 @@ from uuid import UUID
 
 from meshkit.events import outbox
 from services.task.announcements import task_finished
-from services.task.domain.limits import Limit
-from services.task.domain.task import Task
 from services.task.blobs import uses
 from services.task.blobs.errors import BlobNotFound
+from services.task.domain.limits import Limit
+from services.task.domain.task import Task
 from services.task.engine import follow
 from services.task.engine.changes import Changes
 from services.task.engine.needs import Needs
-from services.task.store import loading, relations, steering, writing
+from services.task.store import loading, relations, steering, terms, writing
 
 _MOST_DESCENDANTS = 100_000
 _MOST_LET_THROUGH = 500
@@ -167,6 +167,8 @@ def _writes(changes: Changes) -> list[tuple[Write, list[Any]]]:
         (writing.insert_ended, (task for task in created.values() if task.id in ended)),
         (writing.start_tasks, (changes.changed[task_id] for task_id in started)),
         (writing.update_tasks, (t for t in changes.changed.values() if t.id not in started)),
+        (terms.insert_terms, filter(terms.has_terms, created.values())),
+        (terms.renew_terms, changes.given.values()),
         (writing.update_given, changes.given.values()),
         (writing.end_tasks, (task for task in ended.values() if task.id not in created)),
         (writing.insert_events, changes.events),

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy import URL
 
 from meshkit.errors import DomainError, InvalidArgument, Unavailable
+from meshkit.failpoints import failpoint
 from services.task.engine.batch import Outcome, carry_out
 from services.task.engine.changes import Changes
 from services.task.engine.operations.doubt import Start, TakeBack
@@ -192,14 +193,19 @@ class Writer:
         operations += [pending.operation for pending in batch]
         self._seating.begin()
         try:
+            failpoint("writer.before_begin")
             async with connection.transaction():
+                failpoint("writer.after_begin")
                 outcomes = await carry_out(connection, operations, changes, self._seating)
+                failpoint("writer.before_commit")
         except BaseException:
             self._seating.rollback()
             self._doubt(batch, changes)
             raise
         self._starts = []
+        failpoint("writer.committed")
         self._seating.commit(changes)
+        failpoint("writer.sent")
         self._tell(batch, outcomes[len(outcomes) - len(batch) :])
         if self._seating.has_work():
             self._wanted.set()

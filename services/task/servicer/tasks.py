@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import Any
 from uuid import UUID
 
 from mesh.task.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
 from meshkit.errors import DomainError
 from meshkit.interceptors.chain import Context
+from meshkit.interceptors.validate import check_bounds
 from meshkit.security.principal import current_principal
 from meshkit.statuses import to_status
 from services.task.convert import tasks as convert
 from services.task.convert.attempts import attempts_to_proto
 from services.task.convert.updates import update_from_proto
+from services.task.convert.watches import offset_of, watch_from_proto
+from services.task.domain.states import EventType
 from services.task.domain.task import NewTask
+from services.task.usecases.listing import Listing
 from services.task.usecases.tasks import Tasks
+from services.task.watches import Watches
 from services.task.watching import Watching
 
 _WAIT_SECONDS = 30.0
@@ -27,9 +31,19 @@ _STREAMED_AT_A_TIME = 8
 class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
     """The side of callers."""
 
-    def __init__(self, tasks: Tasks, watching: Watching, *, default_attempts: int) -> None:
+    def __init__(
+        self,
+        tasks: Tasks,
+        listing: Listing,
+        watching: Watching,
+        watches: Watches,
+        *,
+        default_attempts: int,
+    ) -> None:
         self._tasks = tasks
+        self._listing = listing
         self._watching = watching
+        self._watches = watches
         self._default_attempts = default_attempts
 
     async def CreateTask(
@@ -53,19 +67,22 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
     ) -> AsyncIterator[task_service_pb2.StreamCreateTasksResponse]:
         """Accept tasks on a stream; several requests are under way at a time."""
         answers: asyncio.Queue[asyncio.Task[list[task_service_pb2.CreateTaskResult]] | None]
-        answers = asyncio.Queue(_STREAMED_AT_A_TIME)
+        answers = asyncio.Queue()
+        room = asyncio.Semaphore(_STREAMED_AT_A_TIME)
 
         async def take() -> None:
             try:
                 async for request in request_iterator:
-                    await answers.put(asyncio.create_task(self._create_many(request.requests)))
+                    await room.acquire()
+                    answers.put_nowait(asyncio.create_task(self._create_many(request.requests)))
             finally:
-                await answers.put(None)
+                answers.put_nowait(None)
 
         taking = asyncio.create_task(take())
         try:
             while (answer := await answers.get()) is not None:
                 yield task_service_pb2.StreamCreateTasksResponse(results=await answer)
+                room.release()
             await taking
         finally:
             taking.cancel()
@@ -88,18 +105,48 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
         task = await self._tasks.get(current_principal().tenant, UUID(request.task_id))
         return convert.task_to_proto(task)
 
-    async def ListTasks(self, request: Any, context: Context) -> Any:
-        """List."""
-        raise NotImplementedError
+    async def ListTasks(
+        self, request: task_service_pb2.ListTasksRequest, context: Context
+    ) -> task_service_pb2.ListTasksResponse:
+        """List tasks."""
+        page = await self._listing.page(
+            current_principal().tenant,
+            request.filter,
+            request.order_by,
+            request.page_size,
+            request.page_token,
+        )
+        return task_service_pb2.ListTasksResponse(
+            tasks=[convert.task_to_proto(task, with_payloads=False) for task in page.items],
+            next_page_token=page.next_page_token,
+        )
 
-    async def CountTasks(self, request: Any, context: Context) -> Any:
-        """Count."""
-        raise NotImplementedError
+    async def CountTasks(
+        self, request: task_service_pb2.CountTasksRequest, context: Context
+    ) -> task_service_pb2.CountTasksResponse:
+        """Count tasks by state."""
+        counts = await self._listing.counts(current_principal().tenant, request.filter)
+        return task_service_pb2.CountTasksResponse(
+            counts=[
+                task_service_pb2.StateCount(
+                    state=convert.STATES[each.state], count=each.count, at_least=each.at_least
+                )
+                for each in counts
+            ]
+        )
 
-    async def WatchTasks(self, request: Any, context: Context) -> Any:
-        """Watch."""
-        raise NotImplementedError
-        yield
+    async def WatchTasks(
+        self, request: task_service_pb2.WatchTasksRequest, context: Context
+    ) -> AsyncIterator[task_pb2.TaskEvent]:
+        """Stream the changes of many tasks."""
+        watch = watch_from_proto(request, current_principal().tenant)
+
+        async def established() -> None:
+            await context.send_initial_metadata(())
+
+        async with aclosing(self._watches.follow(watch, established)) as changes:
+            async for event, task in changes:
+                yield convert.event_to_proto(event, task, offset=offset_of(event.position))
 
     async def UpdateTask(
         self, request: task_service_pb2.UpdateTaskRequest, context: Context
@@ -153,7 +200,7 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
         task = await self._tasks.get(tenant, task_id)
         async with aclosing(self._watching.follow(task, request.after_sequence)) as events:
             async for event in events:
-                if event.is_last:
+                if event.is_last or event.type is EventType.UPDATED:
                     task = await self._tasks.get(tenant, task_id)
                 yield convert.event_to_proto(event, task)
 
@@ -171,6 +218,7 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
 
     def _new_or_refusal(self, request: task_service_pb2.CreateTaskRequest) -> NewTask | DomainError:
         try:
+            check_bounds(request)
             return self._new(request)
         except DomainError as refusal:
             return refusal

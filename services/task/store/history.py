@@ -15,8 +15,15 @@ _COLUMNS: Final = ", ".join(("position", *EVENT))
 
 _OF_TASK: Final = text(
     f"""
-    SELECT {_COLUMNS} FROM task_events WHERE task_id = :task_id AND sequence > :after
-    ORDER BY sequence LIMIT :most
+    SELECT {_COLUMNS} FROM (
+        SELECT *, sum(coalesce(octet_length(data), 0)) OVER (ORDER BY sequence)
+            - coalesce(octet_length(data), 0) AS bytes_before
+        FROM (
+            SELECT {_COLUMNS} FROM task_events WHERE task_id = :task_id AND sequence > :after
+            ORDER BY sequence LIMIT :most
+        ) AS following
+    ) AS sized
+    WHERE bytes_before < :most_bytes ORDER BY sequence
     """  # noqa: S608 - the names are the table's own
 )
 
@@ -29,11 +36,17 @@ _LEASES: Final = text(
 )
 
 _MOST_AT_A_TIME = 500
+_MOST_BYTES_AT_A_TIME = 4 << 20
 
 
 async def list_events(connection: AsyncConnection, task_id: UUID, after: int) -> list[TaskEvent]:
-    """Return the task's events after sequence `after`, in order, a bounded number at a time."""
-    parameters = {"task_id": task_id, "after": after, "most": _MOST_AT_A_TIME}
+    """Return the task's events after sequence `after`, in order, of a bounded number and size."""
+    parameters = {
+        "task_id": task_id,
+        "after": after,
+        "most": _MOST_AT_A_TIME,
+        "most_bytes": _MOST_BYTES_AT_A_TIME,
+    }
     return _events(await connection.execute(_OF_TASK, parameters))
 
 

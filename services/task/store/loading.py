@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -184,6 +184,15 @@ async def claim(connection: Connection, wanted: Sequence[tuple[int, int]]) -> li
     lanes, counts = zip(*wanted, strict=True)
     rows = await connection.fetch(_CLAIM, list(lanes), list(counts))
     return [add_given(live_task_of(row), row) for row in rows]
+
+
+_GIVEN: Final = f"SELECT id, {', '.join(GIVEN)} FROM tasks WHERE id = ANY($1::uuid[])"  # noqa: S608
+
+
+async def add_what_was_given(connection: Connection, tasks: Mapping[UUID, Task]) -> None:
+    """Add to these tasks, by their ids, what their callers gave."""
+    for row in await connection.fetch(_GIVEN, list(tasks)):
+        add_given(tasks[row["id"]], row)
 
 
 _RESULTS: Final = """

@@ -98,9 +98,7 @@ def path_of(
     )
 
 
-def _choice(
-    tenant: str, terms: Iterable[Filter]
-) -> tuple[By, UUID | int | None, Filter | None]:
+def _choice(tenant: str, terms: Iterable[Filter]) -> tuple[By, UUID | int | None, Filter | None]:
     """Choose the condition that most likely selects the fewest tasks."""
     by_term: tuple[By, int, Filter] | None = None
     by_root: tuple[By, UUID, Filter] | None = None

@@ -71,8 +71,16 @@ def add_given(task: Task, row: Any) -> Task:
     """Add what the caller gave, from a row with GIVEN."""
     task.input = row["input"]
     task.input_payload = row["input_payload"]
-    task.labels = _json(row["labels"])
-    task.attributes = _json(row["attributes"])
+    task.labels = json_value(row["labels"])
+    task.attributes = json_value(row["attributes"])
+    return task
+
+
+def listed_task_of(row: Any) -> Task:
+    """Read a task, ended or not, from a row with COMMON, LIVE, ENDED, labels and attributes."""
+    task = live_task_of(row) if row["end_time"] is None else finished_task_of(row)
+    task.labels = json_value(row["labels"])
+    task.attributes = json_value(row["attributes"])
     return task
 
 
@@ -184,7 +192,8 @@ def _error(row: Any) -> TaskError | None:
     return None if type_ is None else TaskError(type_, row["error_message"] or "")
 
 
-def _json(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """Read labels or attributes."""
     # A raw connection gives JSON as text, SQLAlchemy as values.
     if isinstance(value, str):
         return {} if value == "{}" else json.loads(value)

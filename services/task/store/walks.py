@@ -12,21 +12,41 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CTE, Boolean, ColumnElement, Integer, Table, Text, Uuid, bindparam, column
-from sqlalchemy import and_, func, text, true
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    cast,
+    column,
+    func,
+    null,
+    text,
+)
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from meshkit.filtering import to_sql
-from services.task.domain.states import TERMINAL
+from services.task.domain.states import TERMINAL, TaskState
 from services.task.store.paths import By, Path
 from services.task.tables import FINISHED_TASKS, TASKS
 
 _FIRST_ID: Final = UUID(int=0)
 _LAST_ID: Final = UUID(int=2**128 - 1)
 _TIME: Final = TIMESTAMP(timezone=True)
+_TERMS: Final = (
+    "SELECT id, create_time, live FROM"
+    " (SELECT term, create_time, task_id AS id, NULL::boolean AS live FROM task_terms) AS terms"
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where a walk is: at the task with this id, made at this time."""
 
@@ -55,9 +75,9 @@ class Stretch:
 def walked(stretch: Stretch) -> CTE:
     """Return the candidates of a stretch: `id`, `create_time`, and `live` where that is known."""
     path, newest = stretch.path, stretch.newest_first
+    merged = " UNION ALL ".join(f"({branch})" for branch in _branches(stretch))
     query = text(
-        " UNION ALL ".join(f"({branch})" for branch in _branches(stretch))
-        + f" {_order(newest)} LIMIT :most"
+        f"SELECT id, create_time, live FROM ({merged}) AS merged {_order(newest)} LIMIT :most"  # noqa: S608 - our own names
     ).bindparams(
         *_key_parameters(path),
         bindparam("time", _start(stretch).create_time, _TIME),
@@ -82,52 +102,65 @@ def passing(path: Path, candidates: CTE, table: Table) -> ColumnElement[bool]:
     conditions = [table.c.id == candidates.c.id, known.is_not(not live)]
     if path.by is not By.STATE:
         conditions.append(table.c.tenant == path.tenant)
-        conditions.append(table.c.state.in_([state.value for state in path.states]))
+        if len(path.states) < len(TaskState):
+            conditions.append(table.c.state.in_([state.value for state in path.states]))
     if path.check is not None:
         conditions.append(to_sql(path.check, columns_of(table)))
-    return and_(true(), *conditions)
+    return and_(*conditions)
 
 
 def columns_of(table: Table) -> dict[str, Any]:
     """Return where the fields of filters are in a table."""
     columns: dict[str, Any] = {each.name: each for each in table.c}
     columns["root_id"] = func.coalesce(table.c.root_id, table.c.id, type_=Uuid)
-    columns.setdefault("end_time", func.cast(None, _TIME) if False else _no_time())
+    columns.setdefault("end_time", cast(null(), _TIME))
     return columns
 
 
-def _no_time() -> ColumnElement[Any]:
-    return text("NULL::timestamptz").columns() if False else _NO_TIME
+def _start(stretch: Stretch) -> Place:
+    path, after = stretch.path, stretch.after
+    if stretch.newest_first:
+        end = Place(path.until, _LAST_ID)
+        return end if after is None else min(after, end)
+    beginning = Place(path.since, _FIRST_ID)
+    return beginning if after is None else max(after, beginning)
+
+
+def _key_parameters(path: Path) -> list[BindParameter[Any]]:
+    match path.by:
+        case By.STATE:
+            return [bindparam("tenant", path.tenant, Text)]
+        case By.TERM:
+            return [bindparam("key", path.key, BigInteger)]
+        case _:
+            return [bindparam("key", path.key, Uuid)]
 
 
 def _branches(stretch: Stretch) -> Iterator[str]:
-    path, newest = stretch.path, stretch.newest_first
-    compared, bounded = ("<", ">=") if newest else (">", "<=")
+    compared, bounded = ("<", ">=") if stretch.newest_first else (">", "<=")
     rest = (
-        f"(create_time, {{id}}) {compared} (:time, :id) AND create_time {bounded} :bound"
-        f" {_order(newest)} LIMIT :most"
+        f"(create_time, id) {compared} (:time, :id) AND create_time {bounded} :bound"
+        f" {_order(stretch.newest_first)} LIMIT :most"
     )
-    match path.by:
-        case By.STATE:
-            for state in path.states:
-                table = FINISHED_TASKS if state in TERMINAL else TASKS
-                for priority in stretch.priorities:
-                    yield (
-                        f"{_select(table)} WHERE tenant = :tenant AND state = '{state.value}'"
-                        f" AND priority = {priority:d} AND {rest.format(id='id')}"
-                    )
-        case By.PARENT:
-            for table in (TASKS, FINISHED_TASKS):
-                yield f"{_select(table)} WHERE parent_id = :key AND {rest.format(id='id')}"
-        case By.ROOT:
-            for table in (TASKS, FINISHED_TASKS):
-                yield f"{_select(table)} WHERE root_id = :key AND {rest.format(id='id')}"
-                yield f"{_select(table)} WHERE id = :key AND {rest.format(id='id')}"
-        case By.TERM:
-            yield (
-                "SELECT task_id AS id, create_time, NULL::boolean AS live FROM task_terms"
-                f" WHERE term = :key AND {rest.format(id='task_id')}"
-            )
+    for source, condition in _sources(stretch):
+        yield f"{source} WHERE {condition} AND {rest}"
+
+
+def _sources(stretch: Stretch) -> Iterator[tuple[str, str]]:
+    """Yield what to select from, and the condition that makes it a range of an index."""
+    by = stretch.path.by
+    if by is By.TERM:
+        yield _TERMS, "term = :key"
+    elif by is By.STATE:
+        for state in stretch.path.states:
+            for priority in stretch.priorities:
+                condition = f"tenant = :tenant AND state = '{state}' AND priority = {priority:d}"
+                yield _select(FINISHED_TASKS if state in TERMINAL else TASKS), condition
+    else:
+        for table in (TASKS, FINISHED_TASKS):
+            yield _select(table), "parent_id = :key" if by is By.PARENT else "root_id = :key"
+            if by is By.ROOT:
+                yield _select(table), "id = :key"
 
 
 def _select(table: Table) -> str:

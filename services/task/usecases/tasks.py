@@ -11,6 +11,7 @@ from meshkit.database.engine import Database
 from meshkit.errors import DomainError
 from meshkit.ids import IdSource, uuid7
 from meshkit.security.principal import Principal
+from services.task.blobs.payloads import blob_named
 from services.task.dispatch.steering import Steering
 from services.task.domain.lanes import UNROUTED, Lane, LaneKey, bucket_of, lane_key
 from services.task.domain.policy import PLAIN, Policy
@@ -218,7 +219,7 @@ class Tasks:
     async def _lane(
         self, tenant: str, capability: str, priority: int, policy: Policy, task_id: UUID
     ) -> Lane:
-        routed = (tenant, capability) in self._steering.routings
+        routed = self._steering.is_ramping(tenant, capability)
         if policy is PLAIN and not routed:
             known = self._lanes.known_plain(tenant, capability, priority)
             if known is not None:
@@ -235,6 +236,7 @@ def copy_of(task: Task, request_id: str) -> NewTask:
         capability=task.capability,
         input=task.input,
         input_payload=task.input_payload,
+        input_blob=blob_named(task.input_payload),
         max_attempts=task.max_attempts,
         priority=task.priority,
         labels=task.labels,

@@ -14,6 +14,9 @@ class Fuse:
         self._port = port
         self._open: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self.connections = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
@@ -27,6 +30,8 @@ class Fuse:
     ) -> None:
         self._server.close()
         self.blow()
+        for pump in self._pumps:
+            pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
 
     @property
@@ -40,6 +45,12 @@ class Fuse:
             writer.transport.abort()
         self._open.clear()
 
+    def stall(self) -> None:
+        """Carry nothing more on the connections there are, and keep them; new ones are carried."""
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     def lead_to(self, port: int) -> None:
         """Carry new connections to another port; those that are open stay."""
         self._port = port
@@ -47,15 +58,19 @@ class Fuse:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
         self._open |= {writer, back}
+        self.connections += 1
         for source, sink in ((reader, back), (there, writer)):
-            pump = asyncio.create_task(_pump(source, sink))
+            pump = asyncio.create_task(_pump(source, sink, self._flowing))
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
 
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _pump(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, flowing: asyncio.Event
+) -> None:
     try:
         while data := await source.read(1 << 16):
+            await flowing.wait()
             sink.write(data)
             await sink.drain()
     except ConnectionError:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
 
-from agentmesh import Agent, Client, MeshError, TaskContext, TaskFailed
+from agentmesh import Agent, MeshError, TaskContext, TaskFailed
 from agentmesh.connection import Connection
-from agentmesh.worker import Worker
 from meshkit.testing.tokens import TokenFactory
 from tests.integration.replicas import RunningReplica, Stores, replica
 from tests.integration.sdk.fuse import Fuse
-
-AGENT = ("agent:register", "agent:heartbeat", "task:execute")
-CALLER = ("task:*", "agent:read", "invocation:read")
+from tests.integration.sdk.parts import client_of, url_of, working
 
 
 @dataclass
@@ -51,43 +47,6 @@ def agent() -> Agent:
         raise TaskFailed("never", type="Hopeless", retryable=False)
 
     return agent
-
-
-@asynccontextmanager
-async def working(agent: Agent, url: str, tokens: TokenFactory) -> AsyncIterator[Worker]:
-    """Run an agent until the block ends; it then leaves in order."""
-    connection = Connection(url, tokens.sign(*AGENT))
-    worker = Worker(
-        connection,
-        name=agent.name,
-        description="",
-        labels={},
-        slots=agent.slots,
-        handlers=agent.handlers,
-        grace=5,
-    )
-    running = asyncio.create_task(worker.run())
-    try:
-        await until_online(url, tokens)
-        yield worker
-    finally:
-        worker.leave()
-        await running
-
-
-async def until_online(url: str, tokens: TokenFactory) -> None:
-    """Wait until an agent is online."""
-    async with asyncio.timeout(10), client_of(url, tokens) as client:
-        while not await client.list_agents("state = ONLINE"):
-            await asyncio.sleep(0.01)
-
-
-def client_of(url: str, tokens: TokenFactory) -> Client:
-    return Client(url, tokens.sign(*CALLER))
-
-
-def url_of(running: RunningReplica) -> str:
-    return f"http://{running.address}"
 
 
 async def test_work_is_typed_both_ways(
@@ -124,8 +83,10 @@ async def test_failures_are_tried_again_unless_they_are_final(
     url = url_of(small_mesh)
     async with working(agent, url, tokens), client_of(url, tokens) as client:
         assert (await client.run_task("fails.twice")).result == 3
-        with pytest.raises(TaskFailed, match="attempt 1"):
+        with pytest.raises(TaskFailed, match="attempt 1") as given_up:
             await client.run_task("fails.twice", max_attempts=1)
+        assert given_up.value.task is not None
+        assert given_up.value.task.state == "DEAD_LETTERED"
         with pytest.raises(TaskFailed, match="never") as refused:
             await client.run_task("fails.always")
         assert refused.value.type == "Hopeless"
@@ -226,15 +187,7 @@ async def test_an_agent_that_leaves_finishes_what_it_has(
 async def test_an_agent_without_the_right_is_told_so(
     small_mesh: RunningReplica, agent: Agent, tokens: TokenFactory
 ) -> None:
-    worker = Worker(
-        Connection(url_of(small_mesh), tokens.sign("task:read")),
-        name="worker",
-        description="",
-        labels={},
-        slots=1,
-        handlers=agent.handlers,
-        grace=1,
-    )
+    worker = agent.worker(Connection(url_of(small_mesh), tokens.sign("task:read")))
     with pytest.raises(MeshError, match="agent:register") as refused:
         await worker.run()
     assert refused.value.reason == "PERMISSION_DENIED"

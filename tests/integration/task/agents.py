@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from mesh.task.v1 import task_pb2
 from mesh.task.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 _PATIENCE = 10.0
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass
@@ -28,11 +29,12 @@ class HandAgent:
     call: Any
     welcome: dispatch.Welcome = field(default_factory=dispatch.Welcome)
     assigned: list[dispatch.Assignment] = field(default_factory=list)
+    lost: list[dispatch.Lease] = field(default_factory=list)
 
     async def next(self, kind: str) -> Any:
         """Read on to the next message of this kind; raise if the stream ends first.
 
-        Assignments on the way are kept for `take`.
+        Assignments and lost leases on the way are kept.
         """
         async with asyncio.timeout(_PATIENCE):
             while True:
@@ -42,6 +44,7 @@ class HandAgent:
                 if message.WhichOneof("message") == kind:
                     return getattr(message, kind)
                 self.assigned.extend(message.assignments.assignments)
+                self.lost.extend(message.cancellations.leases)
 
     async def take(self, count: int = 1) -> list[dispatch.Assignment]:
         """Wait until `count` tasks have been assigned, and return them in order."""
@@ -75,10 +78,19 @@ class HandAgent:
         await self.call.write(dispatch.DispatchRequest(credits=credits_))
 
 
-async def register(channel: aio.Channel, name: str, capabilities: Sequence[str]) -> str:
-    """Register an agent and return its id."""
+async def register(
+    channel: aio.Channel,
+    name: str,
+    capabilities: Sequence[str],
+    *,
+    labels: Mapping[str, str] = NOTHING,
+    version: str = "",
+) -> str:
+    """Register an agent, with one version of all that it can do, and return its id."""
     agent = agent_pb2.Agent(
-        name=name, capabilities=[agent_pb2.Capability(name=each) for each in capabilities]
+        name=name,
+        labels=labels,
+        capabilities=[agent_pb2.Capability(name=each, version=version) for each in capabilities],
     )
     request = registry_service_pb2.RegisterAgentRequest(agent=agent)
     return str((await RegistryServiceStub(channel).RegisterAgent(request)).id)
@@ -92,9 +104,12 @@ async def connected(
     slots: int = 1,
     holding: Sequence[dispatch.Lease] = (),
     process_id: str = "",
+    labels: Mapping[str, str] = NOTHING,
+    version: str = "",
+    build_id: str = "",
 ) -> AsyncIterator[HandAgent]:
     """Register and connect an agent; its stream is cut at the end."""
-    agent_id = await register(channel, name, capabilities)
+    agent_id = await register(channel, name, capabilities, labels=labels, version=version)
     call = DispatchServiceStub(channel).Dispatch()
     hello = dispatch.Hello(
         agent_id=agent_id,
@@ -102,6 +117,7 @@ async def connected(
         capabilities=capabilities,
         holding=holding,
         process_id=process_id,
+        build_id=build_id,
     )
     await call.write(dispatch.DispatchRequest(hello=hello))
     agent = HandAgent(agent_id, call)
@@ -152,7 +168,7 @@ def output(lease: dispatch.Lease, data: bytes) -> dispatch.Report:
 
 def paused(
     lease: dispatch.Lease,
-    kind: task_pb2.TaskPause.Kind = task_pb2.TaskPause.KIND_INPUT_REQUIRED,
+    kind: task_pb2.TaskPause.Kind.ValueType = task_pb2.TaskPause.KIND_INPUT_REQUIRED,
     prompt: str = "Which one?",
 ) -> dispatch.Report:
     """Hand a task back to wait for an answer."""

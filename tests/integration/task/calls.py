@@ -64,7 +64,7 @@ async def attempts(caller: TaskServiceStub, task_id: str) -> Sequence[task_pb2.A
 
 
 async def until(
-    caller: TaskServiceStub, task_id: str, wanted: Event.Type, *, after: int = 0
+    caller: TaskServiceStub, task_id: str, wanted: Event.Type.ValueType, *, after: int = 0
 ) -> Event:
     """Watch a task until an event of the wanted type, after a sequence."""
     request = task_service_pb2.WatchTaskRequest(task_id=task_id, after_sequence=after)

@@ -17,7 +17,7 @@ from meshkit.settings import PeerSettings
 from services.task.dispatch.streams import Assigned, Lost, Message, StopAsked, Stream
 from services.task.domain.lanes import UNROUTED, lane_key
 from services.task.domain.retries import Backoff
-from services.task.domain.task import Agent, NewTask
+from services.task.domain.task import Agent, NewTask, Task
 from services.task.engine import batch
 from services.task.engine.needs import Needs
 from services.task.engine.operations.create import Creation
@@ -194,11 +194,14 @@ def messages(stream: Stream) -> list[Message]:
     return told
 
 
+def given(told: Sequence[Message]) -> list[Task]:
+    """Return the tasks that messages gave."""
+    return [task for each in told if isinstance(each, Assigned) for task in each.tasks]
+
+
 def assigned(told: Sequence[Message]) -> list[tuple[UUID, int]]:
     """Return the leases that messages gave."""
-    return [
-        (task.id, task.epoch) for each in told if isinstance(each, Assigned) for task in each.tasks
-    ]
+    return [(task.id, task.epoch) for task in given(told)]
 
 
 def taken(told: Sequence[Message]) -> set[tuple[UUID, int]]:

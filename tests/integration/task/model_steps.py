@@ -13,7 +13,7 @@ from meshkit.ids import uuid7
 from services.task.dispatch.streams import DrainCause, Stream
 from services.task.domain.reports import ENDS, Outcome, Receipt
 from services.task.domain.task import Agent, Lease, NewTask, Task
-from services.task.engine.operations.create import CreateTasks, Repeated
+from services.task.engine.operations.create import CreateTasks, Creation, Repeated
 from services.task.engine.operations.report import Renew, Report
 from tests.integration.task import model_truth
 from tests.integration.task.model_engine import (
@@ -22,6 +22,7 @@ from tests.integration.task.model_engine import (
     TENANT,
     Engine,
     assigned,
+    given,
     messages,
     stops,
     taken,
@@ -55,9 +56,13 @@ class Steps:
         await self._come_to_rest()
         return outcomes
 
-    async def create(self, room: int, new: NewTask) -> Task | Repeated | DomainError:
+    async def prepare(self, room: int, new: NewTask) -> tuple[int, Creation]:
+        """Prepare a creation, so that nothing but the writer is between it and the others."""
+        return room, await self.engine.rooms[room].creation(new)
+
+    async def create(self, room: int, creation: Creation) -> Task | Repeated | DomainError:
         """Create a task."""
-        creation = await self.engine.rooms[room].creation(new)
+        new = creation.new
         # Its events may come before the answer.
         self.reference.expect(creation.task_id, new)
         self.reference.define_limits(new)
@@ -94,7 +99,9 @@ class Steps:
 
     async def connect(self, room: int, capabilities: Sequence[str], slots: int) -> None:
         """Connect an agent that was never seen before."""
-        agent = Agent(uuid7(), TENANT, f"agent-{len(self.reference.workers)}", dict.fromkeys(capabilities, ""))
+        agent = Agent(
+            uuid7(), TENANT, f"agent-{len(self.reference.workers)}", dict.fromkeys(capabilities, "")
+        )
         self.reference.workers[agent.id] = Worker(agent, slots)
         self.told[agent.id] = set()
         self.engine.connect(room, agent, slots)
@@ -167,6 +174,9 @@ class Steps:
             told = messages(stream)
             leases = assigned(told)
             agent_id = stream.agent.id
+            for task in given(told):
+                expected = self.reference.tasks[task.id].new
+                assert task.input == expected.input, f"given without its input: {task.id}"
             for lease in leases:
                 assert (*lease, agent_id) in started, f"told of {lease}, which did not start"
                 assert lease not in self.told[agent_id], f"told twice of {lease}"

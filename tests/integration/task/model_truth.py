@@ -44,7 +44,7 @@ class Truth:
         for task in reference.tasks.values():
             if task.state:
                 self._check_row(task)
-        self._check_announcements(reference)
+        self._check_announcements()
         self._check_limits(reference)
         self._check_budgets(reference)
 
@@ -74,7 +74,7 @@ class Truth:
             assert (row.cancel_by is not None) == task.cancel_asked, row
             assert row.blocked_by is None or task.state == "queued", row
 
-    def _check_announcements(self, reference: Reference) -> None:
+    def _check_announcements(self) -> None:
         told = Counter(UUID(each.task_id) for each in self.outbox)
         ended = Counter(self.finished.keys())
         assert told == ended, f"announced {told}, ended {ended}"
@@ -91,7 +91,9 @@ class Truth:
         assert named_keys <= self.limits.keys()
 
     def _check_budgets(self, reference: Reference) -> None:
-        made = Counter(self._root(reference, task) for task in reference.tasks.values() if task.state)
+        made = Counter(
+            self._root(reference, task) for task in reference.tasks.values() if task.state
+        )
         for root, budget in self.budgets.items():
             assert budget.tasks == made[root], f"the budget counts {budget.tasks} of {made[root]}"
             assert not budget.max_tasks or budget.tasks <= budget.max_tasks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from services.task.domain.policy import (
 from services.task.domain.task import NewTask
 
 CAPABILITIES: Final = ("text.count", "text.other")
-KEYS: Final = ("key-a", "key-b")
+KEYS: Final = ("key-a", "key-b", "key-c")
 
 # A rate whose bucket refills only when a step says so.
 _PERIOD: Final = 360_000.0
@@ -91,3 +92,12 @@ def _dependent(draw: st.DrawFn, ids: Sequence[UUID]) -> Policy:
         dependencies=tuple(Dependency(each, draw(conditions)) for each in chosen),
         needs_any=draw(st.booleans()),
     )
+
+
+@st.composite
+def relatives(draw: st.DrawFn, task_id: UUID) -> NewTask:
+    """Draw a task that depends on another or comes under it."""
+    new = NewTask(capability=draw(st.sampled_from(CAPABILITIES)), input=b"input", max_attempts=2)
+    if draw(st.booleans()):
+        return replace(new, parent_id=task_id)
+    return replace(new, policy=draw(_dependent([task_id])))

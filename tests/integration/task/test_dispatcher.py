@@ -1,33 +1,48 @@
-"""Nobody waits for work that is there, and nobody holds what is lost."""
+"""The streams of a replica: nobody waits for work that is there, and nobody holds what is lost."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
 
 import grpc
+import pytest
 from grpc import aio
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.task.v1 import dispatch_service_pb2 as dispatch
 from mesh.task.v1 import task_pb2
 from mesh.task.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
-from meshkit.errors import Unavailable
 from meshkit.testing.refusals import refusal
-from services.task.dispatcher import Dispatcher, Stream
-from services.task.domain import Agent, Lease, RetryPolicy, Task
-from services.task.store import leases
-from services.task.usecases.attempts import Attempts, Outcome, Receipt
-from tests.integration.replicas import RunningReplica, Stores
-from tests.integration.task.agents import connected, register
-from tests.integration.task.test_leases import lapse, until
-from tests.integration.task.test_tasks import create, get
-from tests.waiting import until as until_so
+from meshkit.testing.tokens import TokenFactory
+from services.task.dispatch.streams import Stream
+from services.task.domain.task import Agent
+from tests.integration.replicas import RULES, RunningReplica, Stores, replica
+from tests.integration.task.agents import connected, done, register
+from tests.integration.task.calls import (
+    Event,
+    create,
+    get,
+    history,
+    names,
+    state_of,
+)
+from tests.integration.task.calls import until as until_event
+from tests.integration.task.conftest import open_channel
+from tests.integration.task.test_leases import lapse
+from tests.waiting import until
 
 # Far less than the poll that is the net beneath: what a wake-up should take.
 SOON = 3.0
+Cause = dispatch.Drain
+
+
+def idle_stream(agent_id: str, slots: int = 1) -> Stream:
+    """An agent that is connected but reads nothing."""
+    agent = Agent(uuid.UUID(agent_id), "acme", "idle", {"text.count": ""})
+    return Stream(agent, frozenset(["text.count"]), slots)
 
 
 async def test_the_slot_of_a_lapsed_lease_is_free_at_once(
@@ -37,11 +52,12 @@ async def test_the_slot_of_a_lapsed_lease_is_free_at_once(
         task_id = (await create(caller)).id
         [first] = await agent.take()
         await lapse(stores.task)
-        await until(caller, task_id, task_pb2.TaskEvent.TYPE_RETRYING)
+        await until_event(caller, task_id, Event.TYPE_RETRYING)
         async with asyncio.timeout(SOON):
-            assert list((await agent.next("cancellations")).leases) == [first.lease]
             [second] = await agent.take()
         assert second.lease.epoch > first.lease.epoch
+        if first.lease not in agent.lost:
+            assert list((await agent.next("cancellations")).leases) == [first.lease]
 
 
 async def test_a_heartbeat_for_an_attempt_that_is_over_is_told_so(
@@ -70,11 +86,16 @@ async def test_a_draining_replica_takes_no_new_streams(
 async def test_who_leaves_is_told_when_there_will_be_no_more(
     channel: aio.Channel, caller: TaskServiceStub
 ) -> None:
-    async with connected(channel, "text.count") as agent:
+    async with connected(channel, "text.count", slots=2) as agent:
+        held = await create(caller)
+        [assignment] = await agent.take()
         await agent.call.write(dispatch.DispatchRequest(leaving=dispatch.Leaving()))
-        await agent.next("drain")
-        task_id = (await create(caller)).id
-        assert (await get(caller, task_id)).state == task_pb2.TASK_STATE_QUEUED
+        assert (await agent.next("drain")).cause == Cause.CAUSE_LEAVING
+        assert state_of(await create(caller)) == "QUEUED"
+        # What it has it may finish.
+        [receipt] = await agent.report(done(assignment.lease))
+        assert receipt.accepted
+        assert state_of(await get(caller, held.id)) == "SUCCEEDED"
 
 
 async def test_many_large_inputs_come_in_several_messages(
@@ -92,82 +113,165 @@ async def test_many_large_inputs_come_in_several_messages(
 async def test_what_another_claim_had_locked_is_seen_soon(
     channel: aio.Channel, caller: TaskServiceStub, stores: Stores
 ) -> None:
-    await register(channel, "hand", ["text.count", "text.other"])
-    await create(caller, priority=9)
-    other = (await create(caller, capability="text.other")).id
+    await register(channel, "hand", ["text.count"])
+    task = await create(caller)
     locked, let_go = asyncio.Event(), asyncio.Event()
 
     async def elsewhere(connection: AsyncConnection) -> None:
-        agent = Agent(uuid.uuid4(), "acme", "elsewhere", frozenset())
-        both = ["text.count", "text.other"]
-        await leases.claim(connection, agent, both, slots=1, lease=60)
+        await connection.execute(text("SELECT id FROM tasks FOR UPDATE"))
         locked.set()
         await let_go.wait()
 
     claim = asyncio.create_task(stores.task.transaction(elsewhere))
     await locked.wait()
-    async with connected(channel, "text.other") as agent:
+    async with connected(channel, "text.count") as agent:
         let_go.set()
         await claim
         async with asyncio.timeout(SOON):
             [assignment] = await agent.take()
-    assert assignment.task.id == other
+    assert assignment.task.id == task.id
 
 
-def stream_of(name: str) -> Stream:
-    return Stream(Agent(uuid.uuid4(), "acme", name, frozenset()), ("text.count",), slots=50)
-
-
-class Held(Attempts):
-    """Claims of the busy agent wait; reports find the database away."""
-
-    def __init__(self, stores: Stores) -> None:
-        super().__init__(stores.task, RetryPolicy(1, 1), lease_seconds=60)
-        self.claimed: list[str] = []
-        self.go_on = asyncio.Event()
-
-    async def claim(self, agent: Agent, capabilities: Sequence[str], slots: int) -> list[Task]:
-        self.claimed.append(agent.name)
-        if agent.name == "busy":
-            await self.go_on.wait()
-            return await super().claim(agent, capabilities, slots)
-        return []
-
-    async def report(self, agent: Agent, lease: Lease, outcome: Outcome) -> Receipt:
-        raise Unavailable(f"away: {agent.name} {lease} {outcome}")
-
-
-async def test_one_busy_stream_does_not_keep_the_others_waiting(stores: Stores) -> None:
-    attempts = Held(stores)
-    dispatcher = Dispatcher(attempts)
-    running = asyncio.create_task(dispatcher.run())
-    busy, calm = stream_of("busy"), stream_of("calm")
-    dispatcher.open(busy)
-    for _ in range(6):
-        await until_so(lambda: "busy" in attempts.claimed)
-        dispatcher.offer(busy)
-    dispatcher.open(calm)
-    await until_so(lambda: "calm" in attempts.claimed)
-    assert attempts.claimed.count("busy") == 1
-    attempts.go_on.set()
-    await until_so(lambda: attempts.claimed.count("busy") == 2)
-    running.cancel()
-
-
-async def test_a_give_back_that_fails_does_not_end_the_dispatcher(
-    stores: Stores, channel: aio.Channel, caller: TaskServiceStub
+async def test_tasks_that_an_agent_was_never_told_of_are_given_back(
+    small_mesh: RunningReplica, channel: aio.Channel, caller: TaskServiceStub
 ) -> None:
-    await register(channel, "hand", ["text.count"])
-    await create(caller)
-    attempts = Held(stores)
-    dispatcher = Dispatcher(attempts)
-    running = asyncio.create_task(dispatcher.run())
-    busy = stream_of("busy")
-    dispatcher.open(busy)
-    await until_so(lambda: "busy" in attempts.claimed)
-    dispatcher.close(busy)
-    attempts.go_on.set()
-    dispatcher.open(stream_of("calm"))
-    await until_so(lambda: "calm" in attempts.claimed)
-    assert not running.done()
-    running.cancel()
+    agent_id = await register(channel, "idle", ["text.count"])
+    dispatcher, idle = small_mesh.task.dispatcher, idle_stream(agent_id, slots=2)
+    dispatcher.open(idle)
+    tasks = [await create(caller) for _ in range(2)]
+    assert [state_of(task) for task in tasks] == ["RUNNING", "RUNNING"]
+    dispatcher.close(idle)
+    async with connected(channel, "text.count", slots=2) as agent:
+        given = await agent.take(2)
+        assert [each.task.attempt for each in given] == [1, 1]
+        assert [each.lease.epoch for each in given] == [2, 2]
+        await agent.report(*[done(each.lease) for each in given])
+    for task in tasks:
+        assert names(await history(caller, task.id)) == [
+            "CREATED",
+            "STARTED",
+            "RELEASED",
+            "STARTED",
+            "SUCCEEDED",
+        ]
+
+
+async def test_a_stream_that_ends_while_tasks_are_leased_to_it_leaves_none_behind(
+    small_mesh: RunningReplica, channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    agent_id = await register(channel, "idle", ["text.count"])
+    dispatcher, seating = small_mesh.task.dispatcher, small_mesh.task.seating
+    for _ in range(10):
+        idle = idle_stream(agent_id)
+        dispatcher.open(idle)
+        creating = asyncio.create_task(create(caller))
+        # It goes while the transaction that seats the task is under way.
+        await until(lambda stream=idle: bool(stream.held))  # type: ignore[misc] # the stream of this turn
+        dispatcher.close(idle)
+        await creating
+        async with connected(channel, "text.count") as agent:
+            [given] = await agent.take()
+            await agent.report(done(given.lease))
+            assert given.task.attempt == 1
+        await until(lambda: not seating.streams)
+
+
+async def test_slots_follow_what_the_agent_asks_for(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with connected(channel, "text.count") as agent:
+        for _ in range(5):
+            await create(caller)
+        [first] = await agent.take()
+        await agent.resize(3)
+        more = await agent.take(2)
+        await agent.resize(1)
+        await agent.report(done(first.lease), done(more[0].lease))
+        await agent.beat()
+        await agent.next("pulse")
+        assert agent.assigned == []
+        await agent.report(done(more[1].lease))
+        [fourth] = await agent.take()
+        await agent.resize(0)
+        await agent.report(done(fourth.lease))
+        await agent.resize(1)
+        await agent.take()
+
+
+async def test_a_new_stream_of_a_process_ends_its_old_one(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    process = str(uuid.uuid4())
+    async with connected(channel, "text.count", process_id=process) as old:
+        await create(caller)
+        [held] = await old.take()
+        holding = [held.lease]
+        async with connected(
+            channel, "text.count", slots=2, process_id=process, holding=holding
+        ) as new:
+            assert (await old.next("drain")).cause == Cause.CAUSE_REPLACED
+            assert await old.call.read() is aio.EOF
+            await create(caller)
+            [other] = await new.take()
+            receipts = await new.report(done(held.lease), done(other.lease))
+            assert [receipt.accepted for receipt in receipts] == [True, True]
+            # Another process of the same agent stays.
+            async with connected(channel, "text.count", process_id=str(uuid.uuid4())):
+                await new.beat()
+                await new.next("pulse")
+
+
+async def test_a_stream_gets_only_so_old(stores: Stores, tokens: TokenFactory) -> None:
+    rules = RULES.model_copy(update={"stream_max_age": 0.01})
+    async with (
+        replica(stores, tokens, rules=rules) as running,
+        open_channel(running, tokens, "acme") as channel,
+        connected(channel, "text.count") as agent,
+    ):
+        assert (await agent.next("drain")).cause == Cause.CAUSE_STREAM_AGE
+
+
+async def test_a_stream_that_says_nothing_ends(stores: Stores, tokens: TokenFactory) -> None:
+    rules = RULES.model_copy(update={"stream_silence": 0.01})
+    async with (
+        replica(stores, tokens, rules=rules) as running,
+        open_channel(running, tokens, "acme") as channel,
+        connected(channel, "text.count") as agent,
+    ):
+        async with asyncio.timeout(5):
+            assert await agent.call.read() is aio.EOF
+        await until(lambda: not running.task.dispatcher.streams)
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "reason", "field"),
+    [
+        (
+            dispatch.DispatchRequest(
+                hello=dispatch.Hello(
+                    agent_id=str(uuid.uuid4()), slots=1, capabilities=["text.count"]
+                )
+            ),
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "DISPATCH_PROTOCOL",
+            (),
+        ),
+        (
+            dispatch.DispatchRequest(credits=dispatch.Credits(slots=-1)),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "INVALID_ARGUMENT",
+            ("credits.slots",),
+        ),
+    ],
+)
+async def test_what_makes_no_sense_on_a_stream_is_refused(
+    channel: aio.Channel,
+    message: dispatch.DispatchRequest,
+    code: grpc.StatusCode,
+    reason: str,
+    field: tuple[str, ...],
+) -> None:
+    async with connected(channel, "text.count") as agent:
+        with refusal(code, reason, *field):
+            await agent.call.write(message)
+            await agent.call.read()

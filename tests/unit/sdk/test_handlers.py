@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from agentmesh import Agent, TaskContext, TaskFailed
+from agentmesh import Agent, Content, TaskContext, TaskFailed
 from agentmesh.handlers import Handler, handler_of
+from mesh.task.v1 import dispatch_service_pb2, task_pb2
 
 
 @dataclass
@@ -22,7 +23,9 @@ def handler(function: Any) -> Handler:
     return handler_of(function, "some.thing", "", "")
 
 
-CONTEXT = TaskContext("id", "some.thing", 1, {}, lambda _fraction, _message: None)
+TASK = task_pb2.Task(id="id", capability="some.thing", attempt=1)
+# Nothing is said in these tests.
+CONTEXT = TaskContext(dispatch_service_pb2.Assignment(task=TASK), None)  # type: ignore[arg-type]
 
 
 async def test_the_input_is_made_what_the_annotation_says() -> None:
@@ -57,6 +60,45 @@ async def test_an_input_that_does_not_fit_is_final_and_names_its_fields() -> Non
     with pytest.raises(TaskFailed, match="x: Field required; y: ") as refused:
         await handler(take).run(CONTEXT, {"y": "far"})
     assert (refused.value.type, refused.value.retryable) == ("InvalidInput", False)
+
+
+async def test_a_plain_object_is_handed_over_as_it_is() -> None:
+    async def take(data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+    given = {"a": [1]}
+    assert await handler(take).run(CONTEXT, given) is given
+
+
+async def test_any_json_can_be_an_input() -> None:
+    async def take(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    assert await handler(take).run(CONTEXT, [1, "2"]) == 3
+
+
+async def test_data_is_taken_as_bytes_or_with_its_type() -> None:
+    async def take(data: bytes) -> bytes:
+        return data
+
+    async def take_content(content: Content) -> Content:
+        return content
+
+    pdf = Content(b"%PDF", "application/pdf")
+    assert await handler(take).run(CONTEXT, pdf) == b"%PDF"
+    assert await handler(take_content).run(CONTEXT, pdf) is pdf
+    assert await handler(take_content).run(CONTEXT, b"x") == Content(b"x")
+
+
+async def test_data_and_json_are_not_taken_for_each_other() -> None:
+    async def take(data: bytes) -> None: ...
+
+    async def take_json(data: dict[str, Any]) -> None: ...
+
+    with pytest.raises(TaskFailed, match="takes bytes"):
+        await handler(take).run(CONTEXT, {})
+    with pytest.raises(TaskFailed, match="application/pdf; this handler takes JSON"):
+        await handler(take_json).run(CONTEXT, Content(b"%PDF", "application/pdf"))
 
 
 def test_too_many_parameters_are_refused_at_once() -> None:

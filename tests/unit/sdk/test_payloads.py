@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from agentmesh.payloads import from_struct, from_value, to_struct, to_value
+from agentmesh.payloads import (
+    INLINE_BYTES,
+    Content,
+    decode_content,
+    encode_input,
+    encode_result,
+    from_struct,
+    from_value,
+    to_struct,
+    to_value,
+)
+from mesh.task.v1 import dispatch_service_pb2, task_pb2
 
 # Beyond 2**53, JSON numbers as doubles can't tell neighbours apart.
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
@@ -48,5 +59,42 @@ def test_dataclasses_and_models_are_objects() -> None:
 
 
 def test_an_input_is_an_object() -> None:
-    with pytest.raises(TypeError, match="a JSON object, not list"):
+    with pytest.raises(TypeError, match="a JSON object is wanted, not list"):
         to_struct([1])
+
+
+def test_an_object_is_carried_along() -> None:
+    task = task_pb2.Task()
+    assert encode_input(task, {"a": 1}) is None
+    assert from_struct(task.input) == {"a": 1}
+
+
+@pytest.mark.parametrize("value", [[1, 2], "text", 5, True])
+def test_other_json_is_carried_along_as_data(value: Any) -> None:
+    task = task_pb2.Task()
+    assert encode_input(task, value) is None
+    payload = task.input_payload
+    assert decode_content(Content(payload.data, payload.content_type)) == value
+
+
+@pytest.mark.parametrize("data", [b"abc", bytearray(b"abc"), memoryview(b"abc")])
+def test_bytes_come_back_as_bytes(data: Any) -> None:
+    completion = dispatch_service_pb2.Completion()
+    assert encode_result(completion, data) is None
+    payload = completion.payload
+    assert decode_content(Content(payload.data, payload.content_type)) == b"abc"
+
+
+def test_the_media_type_is_kept() -> None:
+    content = Content(b"%PDF", "application/pdf")
+    assert decode_content(content) == content
+
+
+def test_what_is_large_is_to_be_uploaded() -> None:
+    task, completion = task_pb2.Task(), dispatch_service_pb2.Completion()
+    value = {"text": "x" * INLINE_BYTES}
+    for large in (encode_input(task, value), encode_result(completion, value)):
+        assert large is not None
+        assert decode_content(large) == value
+    assert task.ByteSize() == completion.ByteSize() == 0
+    assert encode_result(completion, b"x" * (INLINE_BYTES + 1)) is not None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from typing import Any
+from datetime import timedelta
+from typing import Any, NoReturn
 
 import pytest
 
-from agentmesh import Agent, TaskContext
+from agentmesh import Agent, Client, TaskContext, TaskFailed
+from agentmesh.outbox import Entry, Outbox
+from agentmesh.payloads import from_value
 from agentmesh.running import Running
 from mesh.task.v1 import dispatch_service_pb2 as dispatch
 from mesh.task.v1 import task_pb2
@@ -16,24 +20,54 @@ from mesh.task.v1 import task_pb2
 MESSAGE_LIMIT = 1 << 20
 
 
-def start(function: Callable[..., Any], *task_ids: str) -> Running:
-    """Run tasks with one handler, as if they had been assigned."""
-    agent = Agent("tester")
-    agent.task("some.thing")(function)
-    running = Running(agent.handlers)
-    for task_id in task_ids or ("task-1",):
-        task = task_pb2.Task(id=task_id, capability="some.thing", attempt=1)
-        lease = dispatch.Lease(task_id=task_id, epoch=1)
-        running.start(dispatch.Assignment(lease=lease, task=task))
-    return running
+def no_client() -> Client:
+    raise AssertionError("nothing here needs the mesh")
 
 
-async def reports_of(running: Running) -> list[dispatch.Report]:
-    async with asyncio.timeout(5):
-        return await running.next_reports()
+class Process:
+    """An agent's tasks, without a stream."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        agent = Agent("tester")
+        agent.task("some.thing")(function)
+        self.outbox = Outbox()
+        self.running = Running(agent.handlers, self.outbox, no_client)
+
+    def start(self, *task_ids: str, **more: Any) -> Process:
+        """Assign tasks."""
+        for task_id in task_ids or ("task-1",):
+            task = task_pb2.Task(id=task_id, capability="some.thing", attempt=1)
+            self.running.start(dispatch.Assignment(lease=lease(task_id), task=task, **more))
+        return self
+
+    async def entries(self) -> list[Entry]:
+        """Take what is to be sent next."""
+        async with asyncio.timeout(5):
+            while not (entries := self.outbox.take()):
+                self.outbox.ready.clear()
+                await self.outbox.ready.wait()
+        return entries
+
+    async def reports(self) -> list[dispatch.Report]:
+        """Take the reports to be sent next."""
+        return [entry.report for entry in await self.entries()]
+
+    async def ended(self) -> None:
+        """Wait until no handler runs."""
+        async with asyncio.timeout(5):
+            while self.running.leases():
+                await asyncio.sleep(0)
 
 
-async def test_the_receipt_of_progress_is_not_taken_for_that_of_the_end() -> None:
+def lease(task_id: str) -> dispatch.Lease:
+    return dispatch.Lease(task_id=task_id, epoch=1)
+
+
+def accepted(entry: Entry) -> dispatch.Receipt:
+    return dispatch.Receipt(lease=entry.report.lease, accepted=True)
+
+
+async def test_only_the_receipt_of_the_end_settles_a_task() -> None:
     finish = asyncio.Event()
 
     async def work(context: TaskContext) -> str:
@@ -41,43 +75,265 @@ async def test_the_receipt_of_progress_is_not_taken_for_that_of_the_end() -> Non
         await finish.wait()
         return "done"
 
-    running = start(work)
-    [progress] = await reports_of(running)
+    process = Process(work).start()
+    [progress] = await process.entries()
     finish.set()
+    await process.ended()
+    process.running.acknowledge(progress, accepted(progress))
+    settled = asyncio.create_task(process.outbox.settled())
+    [end] = await process.entries()
+    assert end.report.completion.result.string_value == "done"
+    assert not settled.done()
+    process.running.acknowledge(end, accepted(end))
     async with asyncio.timeout(5):
-        while running.leases():
-            await asyncio.sleep(0)
-    running.acknowledge(dispatch.Receipt(lease=progress.lease, accepted=True))
-    [end] = await reports_of(running)
-    assert end.completion.result.string_value == "done"
-    idle = asyncio.create_task(running.idle())
-    running.acknowledge(dispatch.Receipt(lease=end.lease, accepted=True))
-    async with asyncio.timeout(5):
-        await idle
+        await settled
 
 
-async def test_an_end_without_a_receipt_goes_out_again_on_the_next_stream() -> None:
-    async def work() -> str:
+async def test_what_got_no_receipt_goes_out_again_before_anything_new() -> None:
+    async def work(context: TaskContext) -> str:
+        context.output("a")
         return "done"
 
-    running = start(work)
-    first = await reports_of(running)
-    running.resend()
-    assert await reports_of(running) == first
+    process = Process(work).start()
+    await process.ended()
+    sent = await process.entries()
+    process.start("task-2")
+    await process.ended()
+    process.outbox.put_back(sent)
+    again = await process.entries()
+    assert again[:2] == sent
+    assert {entry.key[0] for entry in again[2:]} == {"task-2"}
+
+
+async def test_of_progress_the_latest_counts_and_of_usage_the_sum() -> None:
+    async def work(context: TaskContext) -> None:
+        context.progress(0.1)
+        context.usage(tokens=5)
+        context.progress(0.2)
+        context.heartbeat({"page": 1})
+        context.usage(tokens=7, cost=0.5)
+        context.heartbeat({"page": 2})
+
+    progress, beat, end = await Process(work).start().reports()
+    assert progress.progress.fraction == 0.2
+    assert (beat.heartbeat.usage.tokens, beat.heartbeat.usage.cost) == (12, 0.5)
+    assert beat.heartbeat.checkpoint.struct_value["page"] == 2
+    assert end.HasField("completion")
+
+
+async def test_usage_is_not_lost_with_a_stream() -> None:
+    more = asyncio.Event()
+
+    async def work(context: TaskContext) -> None:
+        context.usage(tokens=5)
+        context.heartbeat("first")
+        await more.wait()
+        context.usage(tokens=7)
+
+    process = Process(work).start()
+    sent = await process.entries()
+    more.set()
+    await process.ended()
+    process.outbox.put_back(sent)
+    beat, end = await process.reports()
+    assert beat.heartbeat.usage.tokens == 12
+    assert beat.heartbeat.checkpoint.string_value == "first"
+    assert end.HasField("completion")
+
+
+async def test_output_is_divided_and_waits_for_room() -> None:
+    made: list[int] = []
+
+    async def work(context: TaskContext) -> None:
+        for number in range(8):
+            await context.output(b"x" * (1 << 20))
+            made.append(number)
+
+    process = Process(work).start()
+    pieces: list[bytes] = []
+    while True:
+        reports = await process.reports()
+        assert len(made) <= 5 + len(pieces) // 4
+        assert dispatch.Reports(reports=reports).ByteSize() < MESSAGE_LIMIT
+        pieces += [report.output.data for report in reports if report.HasField("output")]
+        if reports[-1].HasField("completion"):
+            break
+    assert [len(piece) for piece in pieces] == [256 << 10] * 32
 
 
 async def test_reports_are_divided_so_that_each_message_fits() -> None:
     async def work() -> str:
         return "x" * 600_000
 
-    running = start(work, "task-1", "task-2", "task-3")
+    process = Process(work).start("task-1", "task-2", "task-3")
     for _ in range(3):
-        reports = await reports_of(running)
+        reports = await process.reports()
         assert dispatch.Reports(reports=reports).ByteSize() < MESSAGE_LIMIT
 
 
-def _too_large() -> str:
-    return "x" * (MESSAGE_LIMIT + 1)
+async def test_a_thread_can_say_all_that_a_coroutine_can() -> None:
+    def work(context: TaskContext) -> str:
+        context.progress(0.5, "half")
+        context.output("text")
+        context.heartbeat([1])
+        return "done"
+
+    process = Process(work).start()
+    await process.ended()
+    kinds = [str(report.WhichOneof("report")) for report in await process.reports()]
+    assert sorted(kinds) == ["completion", "heartbeat", "output", "progress"]
+    assert kinds[-1] == "completion"
+
+
+async def test_a_cancelled_coroutine_cleans_up_and_is_reported_as_stopped() -> None:
+    started, cleaned = asyncio.Event(), []
+
+    async def work(context: TaskContext) -> None:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        finally:
+            await context.progress(0.9, "cleaning up")
+            cleaned.append(1)
+
+    process = Process(work).start()
+    await started.wait()
+    process.running.ask_to_stop(lease("task-1"))
+    await process.ended()
+    progress, end = await process.reports()
+    assert progress.progress.message == "cleaning up"
+    assert (end.HasField("stopped"), cleaned) == (True, [1])
+
+
+async def test_what_is_finished_within_the_grace_counts() -> None:
+    started = asyncio.Event()
+
+    async def work() -> str:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "just done"
+        return "never"
+
+    process = Process(work).start()
+    await started.wait()
+    process.running.ask_to_stop(lease("task-1"))
+    [end] = await process.reports()
+    assert end.completion.result.string_value == "just done"
+
+
+async def test_a_task_that_is_cancelled_before_its_first_step_never_begins() -> None:
+    async def work() -> NoReturn:
+        raise AssertionError("not to be reached")
+
+    process = Process(work).start()
+    process.running.ask_to_stop(lease("task-1"))
+    [end] = await process.reports()
+    assert end.HasField("stopped")
+
+
+async def test_a_plain_function_that_has_seen_the_cancellation_has_stopped() -> None:
+    looked, asked = threading.Event(), threading.Event()
+
+    def work(context: TaskContext) -> None:
+        assert not context.cancelled
+        looked.set()
+        asked.wait(5)
+        if context.cancelled:
+            raise RuntimeError("no matter what")
+
+    process = Process(work).start()
+    await asyncio.to_thread(looked.wait, 5)
+    process.running.ask_to_stop(lease("task-1"))
+    asked.set()
+    [end] = await process.reports()
+    assert end.HasField("stopped")
+
+
+async def test_a_plain_function_that_has_not_looked_has_done_its_task() -> None:
+    asked = threading.Event()
+
+    def work() -> str:
+        asked.wait(5)
+        return "done"
+
+    process = Process(work).start()
+    await asyncio.sleep(0)
+    process.running.ask_to_stop(lease("task-1"))
+    asked.set()
+    [end] = await process.reports()
+    assert end.completion.result.string_value == "done"
+
+
+async def test_nothing_is_reported_of_a_lost_lease() -> None:
+    started = asyncio.Event()
+
+    async def work(context: TaskContext) -> None:
+        context.output("x")
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            context.progress(1.0)
+
+    process = Process(work).start()
+    await started.wait()
+    process.running.stop(lease("task-1"))
+    async with asyncio.timeout(5):
+        await process.outbox.settled()
+    await asyncio.sleep(0)
+    assert process.outbox.take() == []
+
+
+async def test_a_refused_report_means_that_the_lease_is_lost() -> None:
+    started = asyncio.Event()
+
+    async def work(context: TaskContext) -> None:
+        context.progress(0.5)
+        started.set()
+        await asyncio.Event().wait()
+
+    process = Process(work).start()
+    await started.wait()
+    [entry] = await process.entries()
+    refused = dispatch.Receipt(lease=entry.report.lease, reason="LEASE_LOST")
+    process.running.acknowledge(entry, refused)
+    assert process.running.leases() == []
+
+
+async def test_a_pause_hands_the_task_back_through_any_except() -> None:
+    async def work(context: TaskContext) -> None:
+        try:
+            context.pause("Which one?", kind="approval", details={"choices": [1, 2]})
+        except Exception:  # noqa: BLE001 - as a careless handler would
+            raise AssertionError("not to be caught") from None
+
+    [end] = await Process(work).start().reports()
+    assert end.pause.prompt == "Which one?"
+    assert end.pause.kind == task_pb2.TaskPause.KIND_APPROVAL_REQUIRED
+    assert from_value(end.pause.details) == {"choices": [1, 2]}
+
+
+async def test_an_answer_and_a_checkpoint_reach_the_handler() -> None:
+    async def work(context: TaskContext) -> list[Any]:
+        return [context.answered, context.answer, context.checkpoint, context.dependency_results]
+
+    process = Process(work)
+    value = {"string_value": "blue"}
+    process.start(answer=value, checkpoint={"number_value": 7}, dependency_results={"t": value})
+    [end] = await process.reports()
+    assert from_value(end.completion.result) == [True, "blue", 7, {"t": "blue"}]
+
+
+async def test_a_failure_says_what_is_to_be_done_next() -> None:
+    async def work() -> None:
+        raise TaskFailed("busy", type="Busy", retry_after=timedelta(days=9), pause_key="openai")
+
+    [end] = await Process(work).start().reports()
+    failure = end.failure
+    assert (failure.error.type, failure.retryable, failure.pause_key) == ("Busy", True, "openai")
+    assert failure.retry_after.ToTimedelta() == timedelta(days=1)
 
 
 def _odd_words() -> None:
@@ -100,6 +356,18 @@ async def _not_a_number(context: TaskContext) -> None:
     await context.progress(float("nan"))
 
 
+async def _less_than_nothing(context: TaskContext) -> None:
+    await context.usage(tokens=-1)
+
+
+async def _large_details(context: TaskContext) -> None:
+    await context.heartbeat("x" * (1 << 20))
+
+
+async def _odd_question(context: TaskContext) -> None:
+    context.pause("what?", details=object())
+
+
 async def _cancels_itself() -> None:
     raise asyncio.CancelledError
 
@@ -111,11 +379,13 @@ def _not_json() -> object:
 @pytest.mark.parametrize(
     ("function", "type_"),
     [
-        (_too_large, "ResultTooLarge"),
         (_odd_words, "ValueError"),
         (_no_words, "Silent"),
         (_ends_an_iterator, "RuntimeError"),
         (_not_a_number, "ValueError"),
+        (_less_than_nothing, "ValueError"),
+        (_large_details, "ValueError"),
+        (_odd_question, "PydanticSerializationError"),
         (_cancels_itself, "CancelledError"),
         (_not_json, "PydanticSerializationError"),
     ],
@@ -123,9 +393,9 @@ def _not_json() -> object:
 async def test_whatever_a_handler_does_its_task_ends(
     function: Callable[..., Any], type_: str
 ) -> None:
-    running = start(function)
-    [report] = await reports_of(running)
+    process = Process(function).start()
+    [report] = await process.reports()
     assert report.failure.error.type == type_
     assert "\0" not in report.failure.error.message
     assert report.ByteSize() < MESSAGE_LIMIT
-    assert running.leases() == []
+    assert process.running.leases() == []

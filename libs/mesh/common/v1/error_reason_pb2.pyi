@@ -104,6 +104,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What was uploaded is not what the blob was said to be."""
     ERROR_REASON_PAUSE_NOT_FOUND: _ErrorReason.ValueType  # 47
     """No such pause in this tenant."""
+    ERROR_REASON_OFFSET_EXPIRED: _ErrorReason.ValueType  # 48
+    """Changes after the offset of a watch have been deleted for their age: list anew, and watch from
+    now on.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of an error, carried in `google.rpc.ErrorInfo.reason`
@@ -192,4 +196,8 @@ ERROR_REASON_BLOB_CORRUPT: ErrorReason.ValueType  # 46
 """What was uploaded is not what the blob was said to be."""
 ERROR_REASON_PAUSE_NOT_FOUND: ErrorReason.ValueType  # 47
 """No such pause in this tenant."""
+ERROR_REASON_OFFSET_EXPIRED: ErrorReason.ValueType  # 48
+"""Changes after the offset of a watch have been deleted for their age: list anew, and watch from
+now on.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

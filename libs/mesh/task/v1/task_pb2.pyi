@@ -286,7 +286,7 @@ class Task(_message.Message):
     id: _builtins.str
     """UUIDv7, chosen by the server."""
     capability: _builtins.str
-    """What an agent must be able to do to take it, for example `text.count`."""
+    """What an agent must be able to do to take it, for example `text.count`. Not needed in an update."""
     priority: _builtins.int
     """0 (last) to 9 (first); tasks of one priority go out in the order they came."""
     max_attempts: _builtins.int

@@ -96,8 +96,8 @@ class ListTasksRequest(_message.Message):
     example `state = RUNNING AND labels.team = "red" AND attributes.amount > 3`.
     """
     order_by: _builtins.str
-    """Order, as in AIP-132, by `create_time` or `priority`, for example `priority desc, create_time`;
-    empty means `create_time desc`. At most 128 characters.
+    """Order, as in AIP-132, by `create_time`, `priority`, or `priority` and then `create_time`, for
+    example `priority desc, create_time`; empty means `create_time desc`. At most 128 characters.
     """
     def __init__(
         self,
@@ -182,7 +182,7 @@ class BatchCreateTasksRequest(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateTaskRequest]:
-        """The creations; 1 to 1000."""
+        """The creations; 1 to 1000. Each is held against its bounds by itself."""
 
     def __init__(
         self,
@@ -258,7 +258,7 @@ class StreamCreateTasksRequest(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateTaskRequest]:
-        """The creations; 1 to 1000."""
+        """The creations; 1 to 1000. Each is held against its bounds by itself."""
 
     def __init__(
         self,
@@ -391,7 +391,7 @@ class StateCount(_message.Message):
     count: _builtins.int
     """How many."""
     at_least: _builtins.bool
-    """Whether there are more than `count`."""
+    """Whether there may be more than `count`."""
     def __init__(
         self,
         *,
@@ -551,7 +551,9 @@ class WatchTasksRequest(_message.Message):
     ROOT_ID_FIELD_NUMBER: _builtins.int
     AFTER_OFFSET_FIELD_NUMBER: _builtins.int
     filter: _builtins.str
-    """Which tasks, as in ListTasks, judged as they are right after each change; empty for all."""
+    """Which tasks, as in ListTasks, judged as they are right after each change, but by the priority,
+    labels and attributes that they have when the change is told; empty for all.
+    """
     root_id: _builtins.str
     """A task without a parent: watch it and all under it. Empty for all."""
     after_offset: _builtins.str

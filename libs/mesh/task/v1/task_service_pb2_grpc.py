@@ -152,14 +152,18 @@ class TaskServiceServicer:
 
     def ListTasks(self, request, context):
         """Lists the tenant's tasks, the newest first unless ordered otherwise, without their inputs and
-        results.
+        results. Quick by `state`, `priority`, `create_time`, `parent_id`, `root_id`, `replay_of`, and
+        equality with a label or an attribute. Of what else is asked a call looks at up to 20000 tasks:
+        then a page may be short or empty though others follow, which its `next_page_token` tells.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountTasks(self, request, context):
-        """Counts the tenant's tasks by state, each state exactly up to 100000.
+        """Counts the tenant's tasks by state, each state exactly up to 100000. Where a filter asks for
+        more than `state`, `priority` and `create_time`, it looks at 100000 tasks at most, the newest of
+        those that could match, and says `at_least` if there are others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,6 +223,9 @@ class TaskServiceServicer:
         and all under it. From now on, or from the offset of an event already seen; changes of one task
         come in their order, without gaps, and the stream can go on at any replica. A watch of a tree
         from its beginning gives all of its history; it ends when its root and all under it have ended.
+        The stream's initial metadata come once nothing more will be missed. Tasks come without their
+        results. After an offset from which on tasks have been deleted for their age, a watch of a
+        filter answers FAILED_PRECONDITION with OFFSET_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

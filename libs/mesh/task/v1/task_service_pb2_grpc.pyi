@@ -35,10 +35,15 @@ class TaskServiceStub:
     """Gets one task."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]
     """Lists the tenant's tasks, the newest first unless ordered otherwise, without their inputs and
-    results.
+    results. Quick by `state`, `priority`, `create_time`, `parent_id`, `root_id`, `replay_of`, and
+    equality with a label or an attribute. Of what else is asked a call looks at up to 20000 tasks:
+    then a page may be short or empty though others follow, which its `next_page_token` tells.
     """
     CountTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CountTasksRequest, _task_service_pb2.CountTasksResponse]
-    """Counts the tenant's tasks by state, each state exactly up to 100000."""
+    """Counts the tenant's tasks by state, each state exactly up to 100000. Where a filter asks for
+    more than `state`, `priority` and `create_time`, it looks at 100000 tasks at most, the newest of
+    those that could match, and says `at_least` if there are others.
+    """
     UpdateTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.UpdateTaskRequest, _task_pb2.Task]
     """Changes a task that has not ended: `priority`, `labels`, `attributes`, `max_attempts`,
     `expire_time`, and, while it does not run, `schedule_time`.
@@ -68,6 +73,9 @@ class TaskServiceStub:
     and all under it. From now on, or from the offset of an event already seen; changes of one task
     come in their order, without gaps, and the stream can go on at any replica. A watch of a tree
     from its beginning gives all of its history; it ends when its root and all under it have ended.
+    The stream's initial metadata come once nothing more will be missed. Tasks come without their
+    results. After an offset from which on tasks have been deleted for their age, a watch of a
+    filter answers FAILED_PRECONDITION with OFFSET_EXPIRED.
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -126,7 +134,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_task_service_pb2.ListTasksRequest, _abc.Awaitable[_task_service_pb2.ListTasksResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.ListTasksResponse]:
         """Lists the tenant's tasks, the newest first unless ordered otherwise, without their inputs and
-        results.
+        results. Quick by `state`, `priority`, `create_time`, `parent_id`, `root_id`, `replay_of`, and
+        equality with a label or an attribute. Of what else is asked a call looks at up to 20000 tasks:
+        then a page may be short or empty though others follow, which its `next_page_token` tells.
         """
 
     @_abc_1.abstractmethod
@@ -135,7 +145,10 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.CountTasksRequest,
         context: _aio.ServicerContext[_task_service_pb2.CountTasksRequest, _abc.Awaitable[_task_service_pb2.CountTasksResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.CountTasksResponse]:
-        """Counts the tenant's tasks by state, each state exactly up to 100000."""
+        """Counts the tenant's tasks by state, each state exactly up to 100000. Where a filter asks for
+        more than `state`, `priority` and `create_time`, it looks at 100000 tasks at most, the newest of
+        those that could match, and says `at_least` if there are others.
+        """
 
     @_abc_1.abstractmethod
     def UpdateTask(
@@ -207,6 +220,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         and all under it. From now on, or from the offset of an event already seen; changes of one task
         come in their order, without gaps, and the stream can go on at any replica. A watch of a tree
         from its beginning gives all of its history; it ends when its root and all under it have ended.
+        The stream's initial metadata come once nothing more will be missed. Tasks come without their
+        results. After an offset from which on tasks have been deleted for their age, a watch of a
+        filter answers FAILED_PRECONDITION with OFFSET_EXPIRED.
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _aio.Server) -> None: ...

@@ -138,6 +138,8 @@ class Update:
         if task.is_done:
             raise TaskStateConflict(f"The task is {task.state}; it can't be changed.")
         if self.etag and self.etag != etag_of(task):
+            if changes.again and self._is_done(task):
+                return task
             raise EtagMismatch
         waits = task.state in (TaskState.QUEUED, TaskState.SCHEDULED)
         if values.schedule_time is not None and not waits:
@@ -148,6 +150,18 @@ class Update:
             changes.lanes.add(task.lane)
             changes.seats.queued(task.lane)
         return task
+
+    def _is_done(self, task: Task) -> bool:
+        """Tell whether the one change since the etag is this one."""
+        values = self.values
+        return self.etag == etag_at(task.last_sequence - 1) and all(
+            new is None or new == present
+            for new, present in (
+                (values.priority, task.priority),
+                (values.max_attempts, task.max_attempts),
+                (values.expire_time, task.policy.expire_time),
+            )
+        )
 
     def _set(self, changes: Changes, task: Task) -> None:
         values = self.values
@@ -165,4 +179,9 @@ class Update:
 
 def etag_of(task: Task) -> str:
     """Return the version of a task; it changes with every change that others see."""
-    return f"{task.last_sequence:x}"
+    return etag_at(task.last_sequence)
+
+
+def etag_at(sequence: int) -> str:
+    """Return the version of a task right after the event of this sequence."""
+    return f"{sequence:x}"

@@ -1,0 +1,177 @@
+"""The log of all tasks' changes, read in the order of its positions.
+
+A transaction takes its positions before it commits, so one that commits late leaves
+a gap that is filled only then. What is read across a gap is final once every
+transaction has ended that was under way: a writer has its transaction id before it
+takes a position, since it writes or locks a task first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import Text
+
+from services.task.domain.task import Task, TaskEvent
+from services.task.store.planning import pin_plans
+from services.task.store.rows import COMMON, EVENT, LIVE, event_of, listed_task_of
+
+_EVENT: Final = ", ".join(("position", *EVENT))
+_MOST: Final = 1000
+_MOST_BYTES: Final = 4 << 20
+_MOST_OF_TREE: Final = 64
+
+# ruff: noqa: S608 - the names are the tables' own
+_READ: Final = text(
+    f"""
+    WITH log AS MATERIALIZED (
+        SELECT {_EVENT} FROM task_events
+        WHERE position > :after AND position <= :upto ORDER BY position LIMIT :most
+    ), sized AS (
+        SELECT *, sum(coalesce(octet_length(data), 0)) OVER (ORDER BY position)
+            - coalesce(octet_length(data), 0) AS bytes_before
+        FROM log
+    ), kept AS MATERIALIZED (
+        SELECT * FROM sized WHERE bytes_before < :most_bytes
+    ), edge AS (
+        SELECT count(*) AS count, max(position) AS last FROM kept
+    )
+    SELECT edge.count, edge.last, kept.* FROM edge
+    LEFT JOIN kept ON kept.tenant = ANY(:tenants)
+    ORDER BY kept.position
+    """
+).bindparams(bindparam("tenants", type_=ARRAY(Text)))
+
+_LAST: Final = text("SELECT coalesce(max(position), 0) FROM task_events")
+_FENCE: Final = text("SELECT pg_current_xact_id()::text::bigint")
+_PROGRESS: Final = text(
+    """
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
+        (SELECT count(*) FROM task_events WHERE position > :after AND position <= :upto) AS count
+    """
+)
+_FLOOR: Final = text("SELECT floor FROM task_log")
+
+_TREE: Final = text(
+    f"""
+    SELECT * FROM (
+        (SELECT {_EVENT} FROM task_events
+         WHERE task_id = :root AND sequence > :sequence AND position > :after
+            AND position <= :upto
+         ORDER BY sequence LIMIT :most)
+        UNION ALL
+        (SELECT {_EVENT} FROM task_events
+         WHERE root_id = :root AND position > :after AND position <= :upto
+         ORDER BY position LIMIT :most)
+    ) AS tree ORDER BY position LIMIT :most
+    """
+)
+_TREE_LIVES: Final = text(
+    """
+    SELECT EXISTS (SELECT FROM tasks WHERE id = :root)
+        OR EXISTS (SELECT FROM tasks WHERE root_id = :root)
+    """
+)
+
+_SHARED: Final = ", ".join((*COMMON, "labels", "attributes"))
+_LIVE: Final = ", ".join(LIVE)
+_LIVE_TASKS: Final = text(
+    f"SELECT {_SHARED}, {_LIVE}, NULL AS end_time FROM tasks WHERE id = ANY(:ids)"
+)
+_ENDED_TASKS: Final = text(
+    f"SELECT {_SHARED}, end_time, NULL AS result, NULL AS result_payload"
+    " FROM finished_tasks WHERE id = ANY(:ids)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A part of the log.
+
+    Attributes:
+        events: Those of the tenants that were asked for.
+        last: Position of its last event, of any tenant; None if there is none.
+        is_whole: Whether no position is missing.
+    """
+
+    events: Sequence[TaskEvent]
+    last: int | None
+    is_whole: bool
+
+
+async def read_log(
+    connection: AsyncConnection, tenants: Collection[str], *, after: int, upto: int
+) -> LogPart:
+    """Return the events after a position, a bounded number at a time, and of a bounded size."""
+    await pin_plans(connection)
+    parameters = {
+        "after": after,
+        "upto": upto,
+        "tenants": sorted(tenants),
+        "most": _MOST,
+        "most_bytes": _MOST_BYTES,
+    }
+    rows = (await connection.execute(_READ, parameters)).mappings().all()
+    events = [event_of(row) for row in rows if row["position"] is not None]
+    count, last = rows[0]["count"], rows[0]["last"]
+    return LogPart(events, last, is_whole=last is None or last - after == count)
+
+
+async def last_position(connection: AsyncConnection) -> int:
+    """Return the last position that can be seen."""
+    return int((await connection.execute(_LAST)).scalar_one())
+
+
+async def fence(connection: AsyncConnection) -> int:
+    """Return an id that is greater than that of every transaction which has one."""
+    return int((await connection.execute(_FENCE)).scalar_one())
+
+
+async def progress(connection: AsyncConnection, *, after: int, upto: int) -> tuple[int, bool]:
+    """Return the lowest id of a transaction under way, and whether no position is missing."""
+    row: Any = (await connection.execute(_PROGRESS, {"after": after, "upto": upto})).one()
+    return row.oldest, row.count == upto - after
+
+
+async def floor_of_log(connection: AsyncConnection) -> int:
+    """Return the position up to which events may have been deleted."""
+    return int((await connection.execute(_FLOOR)).scalar_one())
+
+
+async def read_tree(
+    connection: AsyncConnection, root: UUID, *, sequence: int, after: int, upto: int
+) -> list[TaskEvent]:
+    """Return events of a root and all under it, after a position, a bounded number at a time.
+
+    `sequence` is that of the last event of the root itself that need not be looked at.
+    """
+    await pin_plans(connection)
+    parameters = {"root": root, "sequence": sequence, "after": after, "upto": upto}
+    rows = await connection.execute(_TREE, {**parameters, "most": _MOST_OF_TREE})
+    return [event_of(row) for row in rows.mappings()]
+
+
+async def tree_lives(connection: AsyncConnection, root: UUID) -> bool:
+    """Tell whether a root or any task under it has not ended."""
+    return bool((await connection.execute(_TREE_LIVES, {"root": root})).scalar_one())
+
+
+async def tasks_of(connection: AsyncConnection, events: Sequence[TaskEvent]) -> dict[UUID, Task]:
+    """Return the tasks of events as they are now, without inputs and results."""
+    ids = list({event.task_id for event in events})
+    if not ids:
+        return {}
+    # A task moves one way only, so it is not missed if the finished ones are asked last.
+    rows = (await connection.execute(_LIVE_TASKS, {"ids": ids})).mappings()
+    tasks = {row["id"]: listed_task_of(row) for row in rows}
+    missing = [task_id for task_id in ids if task_id not in tasks]
+    if missing:
+        rows = (await connection.execute(_ENDED_TASKS, {"ids": missing})).mappings()
+        tasks.update({row["id"]: listed_task_of(row) for row in rows})
+    return tasks

@@ -1,0 +1,94 @@
+"""A proxy before PostgreSQL that can cut connections at the worst moment.
+
+That is after it has passed a COMMIT on and before it has passed on the answer: the
+transaction is done, and who asked for it can't know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_COMMIT = b"COMMIT;\x00"
+
+
+class CommitCutter:
+    """Listens in a directory as PostgreSQL does, and carries bytes to the real one."""
+
+    def __init__(self, directory: Path, upstream: Path) -> None:
+        self._path = directory / upstream.name
+        self._upstream = upstream
+        self._cuts = 0
+        self._pumps: set[asyncio.Task[None]] = set()
+        self.cut = 0
+
+    async def __aenter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._server = await asyncio.start_unix_server(self._connect, self._path)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.close()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)  # noqa: PTH108 - a socket
+
+    def cut_next(self, commits: int = 1) -> None:
+        """Cut the connections of the next so many COMMITs."""
+        self._cuts = commits
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, back = await asyncio.open_unix_connection(self._upstream)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = (writer, back)
+        for pump in (self._up(reader, back, ends), self._down(there, writer, ends)):
+            task = asyncio.create_task(pump)
+            self._pumps.add(task)
+            task.add_done_callback(self._pumps.discard)
+
+    async def _up(
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
+    ) -> None:
+        with suppress(OSError):
+            while data := await source.read(1 << 16):
+                cuts = self._cuts > 0 and _COMMIT in data
+                if cuts:
+                    # Before the bytes go, so that no answer can slip through.
+                    self._cuts -= 1
+                    self.cut += 1
+                    ends[0].transport.abort()
+                sink.write(data)
+                await sink.drain()
+                if cuts:
+                    break
+        ends[1].close()
+
+    async def _down(
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
+    ) -> None:
+        with suppress(OSError):
+            while data := await source.read(1 << 16):
+                sink.write(data)
+                await sink.drain()
+        for end in ends:
+            end.close()

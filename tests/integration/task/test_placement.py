@@ -1,0 +1,329 @@
+"""Which agents a task may go to, and which it should."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+
+import grpc
+import pytest
+from grpc import aio
+
+from mesh.task.v1 import queue_service_pb2 as queue
+from mesh.task.v1.queue_service_pb2_grpc import QueueServiceStub
+from mesh.task.v1.task_policy_pb2 import Placement
+from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
+from meshkit.testing.refusals import refusal
+from meshkit.testing.tokens import TokenFactory
+from tests.integration.replicas import RunningReplica, Stores, replica
+from tests.integration.task.agents import HandAgent, connected, done, failed, register, released
+from tests.integration.task.calls import create, get, seconds
+from tests.integration.task.conftest import open_channel
+from tests.integration.task.steering import (
+    finish,
+    gathered,
+    gets_nothing,
+    make,
+    queues,
+    route,
+    stands,
+)
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def place(caller: TaskServiceStub, **fields: object) -> str:
+    """Create a task with a placement; return its id."""
+    return (await create(caller, placement=Placement(**fields))).id  # type: ignore[arg-type]
+
+
+async def takes(agent: HandAgent, count: int = 1) -> list[str]:
+    return [each.task.id for each in await agent.take(count)]
+
+
+async def test_a_version_in_the_range_is_wanted(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with (
+        connected(channel, "text.count", name="old", version="1.9.3", slots=9) as old,
+        connected(channel, "text.count", name="new", version="2.1.0rc1", slots=9) as new,
+        connected(channel, "text.count", name="odd", version="latest", slots=9) as odd,
+    ):
+        below = [await place(caller, version="<2") for _ in range(3)]
+        above = [await place(caller, version=">=2,!=2.0.5") for _ in range(3)]
+        nobody = await place(caller, version=">=3")
+        assert await takes(old, 3) == below
+        assert await takes(new, 3) == above
+        await gets_nothing(odd)
+        assert await stands(caller, nobody) == "QUEUED AGENT"
+    with refusal(INVALID, "INVALID_ARGUMENT", "task.placement.version"):
+        await place(caller, version="the best")
+
+
+async def test_required_labels_are_required(channel: aio.Channel, caller: TaskServiceStub) -> None:
+    async with (
+        connected(
+            channel, "text.count", name="eu", slots=9, labels={"zone": "eu", "gpu": "yes"}
+        ) as europe,
+        connected(channel, "text.count", name="us", slots=9, labels={"zone": "us"}) as america,
+    ):
+        both = await place(caller, required_labels={"zone": "eu", "gpu": "yes"})
+        nobody = await place(caller, required_labels={"zone": "us", "gpu": "yes"})
+        west = await place(caller, required_labels={"zone": "us"})
+        assert await takes(europe) == [both]
+        assert await takes(america) == [west]
+        assert await stands(caller, nobody) == "QUEUED AGENT"
+
+
+async def test_what_fits_nobody_keeps_nobody_waiting_and_the_writer_at_rest(
+    channel: aio.Channel, caller: TaskServiceStub, small_mesh: RunningReplica
+) -> None:
+    async with connected(channel, "text.count") as agent:
+        await place(caller, required_labels={"zone": "mars"})
+        ids = await make(caller, 3)
+        assert await finish(agent, 3) == ids
+        assert not small_mesh.task.seating.has_work()
+        async with connected(channel, "text.count", name="mars", labels={"zone": "mars"}) as far:
+            assert len(await far.take()) == 1
+
+
+async def test_a_preferred_agent_that_is_free_gets_the_task(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with (
+        connected(channel, "text.count", name="plain", slots=9),
+        connected(channel, "text.count", name="warm", slots=9, labels={"cache": "warm"}) as warm,
+    ):
+        ids = [await place(caller, preferred_labels={"cache": "warm"}) for _ in range(5)]
+        assert await takes(warm, 5) == ids
+
+
+async def test_another_agent_gets_it_once_patience_is_over(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with connected(channel, "text.count", name="plain", slots=9) as plain:
+        begun = time.monotonic()
+        first = await place(caller, preferred_labels={"cache": "warm"}, patience=seconds(0.6))
+        other = (await create(caller)).id
+        assert await takes(plain) == [other]
+        assert await takes(plain) == [first]
+        waited = time.monotonic() - begun
+        at_once = await place(caller, preferred_labels={"cache": "warm"}, patience=seconds(0))
+        assert await takes(plain) == [at_once]
+    assert 0.55 < waited < 2
+
+
+@pytest.mark.usefixtures("known")
+async def test_each_task_of_a_lane_has_its_own_patience(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    wish = {"preferred_labels": {"cache": "warm"}, "patience": seconds(1)}
+    first = await place(caller, **wish)
+    await asyncio.sleep(0.6)  # The first has waited most of its time when the agent comes.
+    async with connected(channel, "text.count", name="plain", slots=9) as plain:
+        begun = time.monotonic()
+        second = await place(caller, **wish)
+        assert await takes(plain) == [first]
+        early = time.monotonic() - begun
+        assert await takes(plain) == [second]
+        late = time.monotonic() - begun
+    assert early < 0.75
+    assert 0.9 < late < 2
+
+
+async def test_a_preferred_agent_gets_it_as_soon_as_it_is_free(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with (
+        connected(channel, "text.count", name="plain", slots=9),
+        connected(channel, "text.count", name="warm", labels={"cache": "warm"}) as warm,
+    ):
+        wish = {"preferred_labels": {"cache": "warm"}, "patience": seconds(600)}
+        first, second = await place(caller, **wish), await place(caller, **wish)
+        [held] = await warm.take()
+        assert held.task.id == first
+        begun = time.monotonic()
+        await warm.report(done(held.lease))
+        assert await takes(warm) == [second]
+        assert time.monotonic() - begun < 0.5
+
+
+async def test_a_task_sticks_to_the_agent_of_an_earlier_one(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with (
+        connected(channel, "text.count", name="one", slots=5) as one,
+        connected(channel, "text.count", name="two", slots=5) as two,
+    ):
+        earlier = (await create(caller)).id
+        agents = {one.id: one, two.id: two}
+        agent = agents[(await get(caller, earlier)).agent_id]
+        await finish(agent)
+        ids = [await place(caller, sticky_task_id=earlier) for _ in range(4)]
+        assert await takes(agent, 4) == ids
+        kept = await get(caller, ids[0])
+        assert kept.placement.sticky_task_id == earlier
+    with refusal(INVALID, "RELATED_TASK_NOT_FOUND", "task.placement.sticky_task_id"):
+        await place(caller, sticky_task_id=str(uuid.uuid4()))
+
+
+async def test_who_is_stuck_to_and_gone_is_waited_for_with_patience_only(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with connected(channel, "text.count", name="gone") as gone:
+        earlier = (await create(caller)).id
+        await finish(gone)
+    async with connected(channel, "text.count", name="there") as there:
+        task_id = await place(caller, sticky_task_id=earlier, patience=seconds(0.3))
+        assert await stands(caller, task_id) == "QUEUED AGENT"
+        assert await takes(there) == [task_id]
+
+
+async def test_excluded_agents_get_nothing(channel: aio.Channel, caller: TaskServiceStub) -> None:
+    async with (
+        connected(channel, "text.count", name="bad", slots=9) as bad,
+        connected(channel, "text.count", name="good", slots=9) as good,
+    ):
+        ids = [await place(caller, excluded_agent_ids=[bad.id.upper()]) for _ in range(4)]
+        assert await takes(good, 4) == ids
+        nobody = await place(caller, excluded_agent_ids=[bad.id, good.id])
+        assert await stands(caller, nobody) == "QUEUED AGENT"
+
+
+async def test_a_task_for_one_agent_waits_for_it(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    chosen = await register(channel, "chosen", ["text.count"])
+    async with connected(channel, "text.count", name="other", slots=9) as other:
+        task_id = await place(caller, agent_id=chosen)
+        await gets_nothing(other)
+        async with connected(channel, "text.count", name="chosen") as agent:
+            assert await takes(agent) == [task_id]
+
+
+async def test_a_placement_holds_for_every_attempt(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with (
+        connected(channel, "text.count", name="other", slots=9) as other,
+        connected(channel, "text.count", name="chosen", slots=2) as chosen,
+    ):
+        task_id = await place(caller, agent_id=chosen.id)
+        for _ in range(2):
+            [held] = await chosen.take()
+            assert held.task.id == task_id
+            await chosen.report(failed(held.lease))
+        await gets_nothing(other, 0.1)
+
+
+async def test_a_task_is_pinned_to_a_build(channel: aio.Channel, caller: TaskServiceStub) -> None:
+    async with (
+        connected(channel, "text.count", name="v1", build_id="v1", slots=9) as first,
+        connected(channel, "text.count", name="v2", build_id="v2", slots=9) as second,
+    ):
+        await route(channel, "v1")
+        pinned = [await place(caller, build_id="v2") for _ in range(3)]
+        free = await make(caller, 3)
+        assert set(await takes(second, 3)) == set(pinned)
+        assert set(await takes(first, 3)) == set(free)
+
+
+async def drained(first: HandAgent, second: HandAgent, ids: list[str]) -> tuple[set[str], set[str]]:
+    """Take all of these tasks on two agents; return what each was given."""
+    given: tuple[set[str], set[str]] = (set(), set())
+
+    async def drain(agent: HandAgent, mine: set[str]) -> None:
+        while len(given[0]) + len(given[1]) < len(ids):
+            await agent.beat()
+            await agent.next("pulse")
+            taken, agent.assigned = agent.assigned, []
+            mine.update(each.task.id for each in taken)
+            if taken:
+                await agent.report(*(done(each.lease) for each in taken))
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(drain(first, given[0]), drain(second, given[1]))
+    return given
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(0, range(1)), (30, range(8, 28)), (100, [60])])
+async def test_a_ramping_build_gets_its_share(
+    channel: aio.Channel, caller: TaskServiceStub, percent: int, expected: range
+) -> None:
+    await route(channel, "v1", "v2", percent)
+    async with (
+        connected(channel, "text.count", name="v1", build_id="v1", slots=100) as current,
+        connected(channel, "text.count", name="v2", build_id="v2", slots=100) as ramping,
+        connected(channel, "text.count", name="v3", build_id="v3", slots=100) as foreign,
+    ):
+        ids = await make(caller, 60)
+        _, share = await drained(current, ramping, ids)
+        await gets_nothing(foreign, 0.1)
+    assert len(share) in expected
+
+
+@pytest.mark.usefixtures("known")
+async def test_a_task_keeps_its_side_as_the_share_grows(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    await route(channel, "v1", "v2", 0)
+    ids = await make(caller, 60)
+    sides: list[set[str]] = []
+    for percent in (20, 60, 100):
+        await route(channel, "v1", "v2", percent)
+        async with connected(channel, "text.count", name="v2", build_id="v2", slots=100) as ramping:
+            given = await gathered(ramping)
+            sides.append({each.task.id for each in given})
+            await ramping.leave()
+            await ramping.report(*(released(each.lease) for each in given))
+    small, middle, whole = sides
+    assert small < middle < whole == set(ids)
+
+
+async def test_routings_are_listed_replaced_and_ended(
+    channel: aio.Channel, caller: TaskServiceStub, small_mesh: RunningReplica, tokens: TokenFactory
+) -> None:
+    stub = QueueServiceStub(channel)
+    await route(channel, "v0")
+    put = await route(channel, "v1", "v2", 5)
+    listed = await stub.ListBuildRoutings(queue.ListBuildRoutingsRequest())
+    assert list(listed.routings) == [put]
+    with refusal(INVALID, "INVALID_ARGUMENT", "routing.ramping_build_id"):
+        await route(channel, "v1", "", 5)
+    async with open_channel(small_mesh, tokens, "umbrella") as elsewhere:
+        other = QueueServiceStub(elsewhere)
+        assert not (await other.ListBuildRoutings(queue.ListBuildRoutingsRequest())).routings
+        await other.DeleteBuildRouting(queue.DeleteBuildRoutingRequest(capability="text.count"))
+    async with connected(channel, "text.count", build_id="v7") as agent:
+        waiting = (await create(caller)).id
+        assert await stands(caller, waiting) == "QUEUED AGENT"
+        for _ in range(2):
+            gone = queue.DeleteBuildRoutingRequest(capability="text.count")
+            await stub.DeleteBuildRouting(gone)
+        assert await takes(agent) == [waiting]
+    assert not (await stub.ListBuildRoutings(queue.ListBuildRoutingsRequest())).routings
+    assert "text.count" in await queues(channel)
+
+
+@pytest.mark.usefixtures("known")
+async def test_a_routing_holds_on_every_replica(
+    stores: Stores, tokens: TokenFactory, channel: aio.Channel
+) -> None:
+    async with (
+        replica(stores, tokens) as second,
+        open_channel(second, tokens, "acme") as elsewhere,
+        connected(elsewhere, "text.count", build_id="v2") as agent,
+    ):
+        await route(channel, "v1")
+        await until_routed(second)
+        waiting = (await create(TaskServiceStub(elsewhere))).id
+        await gets_nothing(agent)
+        await route(channel, "v2")
+        assert await takes(agent) == [waiting]
+
+
+async def until_routed(running: RunningReplica) -> None:
+    async with asyncio.timeout(3):
+        while not running.task.steering.routings:
+            await asyncio.sleep(0.002)
