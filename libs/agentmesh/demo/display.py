@@ -20,6 +20,7 @@ from agentmesh.resources import Task, TaskEvent
 STYLES: Final[Mapping[str, str]] = {
     "SUCCEEDED": "green",
     "FAILED": "red",
+    "DEAD_LETTERED": "red",
     "CANCELLED": "yellow",
     "RUNNING": "cyan",
     "QUEUED": "dim",
@@ -27,7 +28,9 @@ STYLES: Final[Mapping[str, str]] = {
 # All states of a kind have to fit beside its bar in 80 columns.
 WORDS: Final = {"SUCCEEDED": "done"}
 WIDE: Final = 100
-TOLD: Final = frozenset({"RETRYING", "RELEASED", "SUCCEEDED", "FAILED", "CANCELLED"})
+TOLD: Final = frozenset(
+    {"RETRYING", "RELEASED", "SUCCEEDED", "FAILED", "CANCELLED", "DEAD_LETTERED"}
+)
 
 
 @contextmanager

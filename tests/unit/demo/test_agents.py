@@ -11,11 +11,14 @@ import pytest
 from agentmesh import TaskContext, TaskFailed
 from agentmesh.demo.agents import facts, table, words
 from agentmesh.demo.samples import TABLES, TEXTS
+from mesh.task.v1 import dispatch_service_pb2
+from tests.unit.demo.listening import Listening
+from tests.unit.demo.tasks import make_task
 
 
-def context(reports: list[float] | None = None, attempt: int = 1) -> TaskContext:
-    progress = [] if reports is None else reports
-    return TaskContext("0", "any", attempt, {}, lambda fraction, _: progress.append(fraction))
+def context(voice: Listening | None = None, attempt: int = 1) -> TaskContext:
+    task = make_task("RUNNING", capability="any", attempt=attempt).to_proto()
+    return TaskContext(dispatch_service_pb2.Assignment(task=task), voice or Listening())
 
 
 def test_a_fact_stands_on_the_line_it_names() -> None:
@@ -86,9 +89,11 @@ async def test_a_table_is_summarised(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def test_progress_is_reported_chunk_by_chunk() -> None:
-    reports: list[float] = []
-    summary = await table.summarise(context(reports), table.Job("weather.csv", chunk=100))
-    assert reports == [min(end, 365) / 365 for end in (100, 200, 300, 400)]
+    voice = Listening()
+    summary = await table.summarise(context(voice), table.Job("weather.csv", chunk=100))
+    assert [each.fraction for each in voice.reports] == [
+        min(end, 365) / 365 for end in (100, 200, 300, 400)
+    ]
     assert summary.rows == 365
 
 

@@ -26,6 +26,7 @@ KINDS: dict[Kind, type[DomainError]] = {
         errors.NotFound,
         errors.AlreadyExists,
         errors.FailedPrecondition,
+        errors.Aborted,
         errors.ResourceExhausted,
         errors.DeadlineExceeded,
         errors.Unavailable,
