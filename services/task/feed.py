@@ -189,14 +189,15 @@ class Feed:
 
     async def _settle(self, *, after: int, upto: int) -> None:
         """Return once nothing more will come between these positions."""
-        fence = await self._database.transaction(store.fence)
-        while True:
-            oldest, is_whole = await self._database.transaction(
-                lambda connection: store.progress(connection, after=after, upto=upto)
-            )
-            if oldest >= fence or (is_whole and after < upto):
-                return
+        writing = await self._database.transaction(store.writers)
+        while writing and not await self._is_whole(after, upto):
             await asyncio.sleep(_POLL_SECONDS)
+            writing &= await self._database.transaction(store.writers)
+
+    async def _is_whole(self, after: int, upto: int) -> bool:
+        return after < upto and await self._database.transaction(
+            lambda connection: store.is_whole(connection, after=after, upto=upto)
+        )
 
     async def _read(self, after: int, upto: int) -> LogPart:
         tenants = {subscription.tenant for subscription in self._active}

@@ -95,15 +95,19 @@ async def _check_tasks(
     connection: Any, findings: Findings, ended: dict[UUID, Any], directory: Path
 ) -> None:
     acknowledged: dict[str, str] = {}
+    refused = []
     for line in read_all(directory, "client"):
         if line["result"] != "ok":
             findings.codes[line["code"]] += 1
             findings.unknown += line["result"] == "unknown"
+        if line["result"] == "refused" and line["op"] != "cancel":
+            refused.append(line["code"])
         for index, task_id in enumerate(line["ids"]):
             request = f"{line['id']}:{index}"
             if acknowledged.setdefault(request, task_id) != task_id:
                 findings.add("requests with two tasks", [request])
     accepted = {UUID(task_id) for task_id in acknowledged.values()}
+    findings.add("creations refused", refused)
     findings.add("requests that share a task", range(len(acknowledged) - len(accepted)))
     findings.add("accepted tasks lost", accepted - ended.keys())
     live = await connection.fetch("SELECT id, state, attempt, blocked_by, awaits FROM tasks")

@@ -14,6 +14,7 @@ from agentmesh.stack.errors import StackError
 from tests.chaos.mesh import LEASE, REPLICAS, ChaosMesh
 
 _FAILPOINT_PATIENCE: Final = 8.0
+_HOUR: Final = 3600.0
 
 KINDS: Final = {
     "kill task": 6,
@@ -26,6 +27,7 @@ KINDS: Final = {
     "cut after commit": 4,
     "stop agent past its lease": 3,
     "stop task": 2,
+    "move clock": 1,
     "crash point": 8,
 }
 """The kinds of faults, and how often each comes beside the others."""
@@ -113,6 +115,8 @@ class Injector:
         match fault.kind.split():
             case ["kill", "postgres"]:
                 await self._kill_postgres()
+            case ["move", *_]:
+                await self._mesh.move_clock(_HOUR)
             case ["kill", "agent" | "client"]:
                 await self._kill_worker(fault.target)
             case _:

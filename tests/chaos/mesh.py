@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from agentmesh.stack.process import ChildProcess, Program
 from agentmesh.stack.readiness import grpc_is_ready
 from agentmesh.stack.secrets import SecretFiles
 from meshkit.failpoints import VARIABLE as FAILPOINTS
-from tests.chaos import agent, client
+from tests.chaos import agent, client, clock
 from tests.chaos.cutter import CommitCutter
 
 LEASE: Final = 4.0
@@ -163,9 +163,24 @@ class ChaosMesh:
             )
             self._add_worker(f"client-{number}", "tests.chaos.client", client.VARIABLE, wanted)
 
+    def agents(self) -> list[Worker]:
+        """Return the agents."""
+        return [each for name, each in self.workers.items() if name.startswith("agent")]
+
     def clients(self) -> list[Worker]:
         """Return the clients."""
         return [each for name, each in self.workers.items() if name.startswith("client")]
+
+    async def move_clock(self, seconds: float) -> None:
+        """Move the clock of the task database on."""
+        await self._with_database(lambda each: clock.move(each, seconds))
+
+    async def _with_database(self, work: Callable[[Any], Awaitable[None]]) -> None:
+        connection = await self.postgres.connect(database_name("task"))
+        try:
+            await work(connection)
+        finally:
+            await connection.close()
 
     def _add_worker(self, name: str, module: str, variable: str, orders: Any) -> None:
         log = self.directory / f"{name}.log"
@@ -181,6 +196,7 @@ class ChaosMesh:
     async def _prepare(self) -> None:
         for service in SERVICES:
             await self.postgres.create_database(database_name(service))
+        await self._with_database(lambda each: clock.prepare(each, database_name("task")))
         composition = Composition(
             host=LOOPBACK,
             ports=Ports.pick(LOOPBACK, 0),

@@ -35,6 +35,7 @@ from tests.chaos.workload import CAPABILITY
 AGENTS: Final = 3
 CLIENTS: Final = 3
 _SECONDS_A_FAULT: Final = 5.0
+_SECONDS_A_POINT: Final = 11.0
 _TASKS_A_FAULT: Final = 1000
 _POLL: Final = 0.1
 _PROBE_SECONDS: Final = 60.0
@@ -73,7 +74,8 @@ class Plan:
 
     def pace(self, faults: int) -> float:
         """Return the tasks a second."""
-        return self.rate or self.tasks / max(faults * _SECONDS_A_FAULT, 5.0)
+        seconds = _SECONDS_A_POINT if self.points else _SECONDS_A_FAULT
+        return self.rate or self.tasks / max(faults * seconds, 5.0)
 
 
 async def run(plan: Plan, directory: Path) -> Outcome:
@@ -83,7 +85,11 @@ async def run(plan: Plan, directory: Path) -> Outcome:
     outcome = Outcome(plan.seed, plan.tasks, len(crash_points()))
     async with mesh.running():
         mesh.employ(agents=AGENTS, clients=CLIENTS, tasks=plan.tasks, rate=plan.pace(len(faults)))
-        for worker in mesh.workers.values():
+        for worker in mesh.agents():
+            await worker.start()
+        # Nobody can ask for what no agent has ever offered.
+        await _probe(mesh)
+        for worker in mesh.clients():
             await worker.start()
         begun = time.monotonic()
         await _inject_all(mesh, faults, outcome)

@@ -14,7 +14,6 @@ from google.protobuf.message import Message
 from meshkit.errors import FieldViolation, InvalidArgument
 from meshkit.interceptors.chain import Call, Interceptor
 
-
 _VALIDATOR: Final = protovalidate.Validator()
 
 

@@ -12,7 +12,8 @@ from services.task.engine.changes import Changes
 from services.task.engine.follow import blocking, hold_back, let_others_through
 from services.task.engine.needs import Needs
 from services.task.engine.operations.operation import Operation
-from services.task.engine.seating import Plan, Seating
+from services.task.engine.plan import Plan
+from services.task.engine.seating import Seating
 from services.task.engine.steps import start
 from services.task.engine.transaction import load, save, settle
 from services.task.store import loading, writing

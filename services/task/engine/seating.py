@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from services.task.dispatch.fitting import Fit, fit
+from services.task.dispatch.fitting import Fit
 from services.task.dispatch.steering import Steering
 from services.task.dispatch.streams import (
     Assigned,
@@ -25,60 +23,11 @@ from services.task.dispatch.turns import Turns
 from services.task.domain.lanes import Lane
 from services.task.domain.task import Lease, Task
 from services.task.engine.changes import Changes
+from services.task.engine.free_streams import FreeStreams
+from services.task.engine.plan import Plan
+from services.task.engine.waiting_lanes import WaitingLanes
 
 _RECHECK_SECONDS: Final = 0.05
-_RUN_SHARE: Final = 4
-
-
-@dataclass(slots=True)
-class Plan:
-    """How many tasks of which lanes go to which seats.
-
-    Attributes:
-        late: Lanes for which there is no preferred agent.
-        early: Lanes whose tasks still wait for one, and for how many seconds.
-    """
-
-    seats: dict[int, deque[Stream]] = field(default_factory=dict)
-    lanes: dict[int, Lane] = field(default_factory=dict)
-    late: set[int] = field(default_factory=set)
-    early: dict[int, float] = field(default_factory=dict)
-    _seating: Seating | None = None
-
-    @property
-    def wanted(self) -> bool:
-        """Whether there is anything to claim."""
-        return bool(self.seats)
-
-    def claims(self) -> list[tuple[int, int]]:
-        """Return of which lanes to claim, and how many tasks of each."""
-        return [(lane, len(seats)) for lane, seats in self.seats.items()]
-
-    def is_early(self, task: Task, now: datetime) -> bool:
-        """Tell whether a claimed task still waits for a preferred agent."""
-        if task.lane not in self.late:
-            return False
-        patience = self.lanes[task.lane].key.placement.patience
-        left = patience - (now - task.ready_time).total_seconds()
-        if left > 0:
-            self.early[task.lane] = min(left, self.early.get(task.lane, left))
-        return left > 0
-
-    def pass_over(self, task: Task) -> None:
-        """Give back the seat of a claimed task that must wait."""
-        seats = self.seats.get(task.lane)
-        if seats and self._seating is not None:
-            self._seating.give_back(seats.popleft())
-
-    def seat_for(self, task: Task) -> Stream | None:
-        """Return the seat for a claimed task."""
-        seats = self.seats.get(task.lane)
-        if not seats or self._seating is None:
-            return None
-        stream = seats.popleft()
-        self._seating.seat(stream, task)
-        self._seating.count_turn(self.lanes[task.lane])
-        return stream
 
 
 class Seating:
@@ -88,15 +37,13 @@ class Seating:
         self.steering = steering
         self.lanes: dict[int, Lane] = {}
         self.streams: set[Stream] = set()
-        self._free: dict[tuple[str, str], dict[Stream, None]] = {}
-        self._waiting: dict[str, dict[int, Lane]] = {}
-        self._crowds: dict[tuple[str, str], int] = {}
+        self._free = FreeStreams(steering)
+        self._waiting = WaitingLanes()
         self._turns: dict[str, Turns] = {}
         self._holders: dict[UUID, Stream] = {}
         self._left: dict[Lease, Stream] = {}
         self._undo: list[Callable[[], None]] = []
         self._plan: Plan | None = None
-        self._chosen: dict[Stream, int] = {}
         self._doubted: set[int] = set()
         self._patient: set[int] = set()
         self._at_rest = False
@@ -130,31 +77,11 @@ class Seating:
 
     def refresh(self, stream: Stream) -> None:
         """Note that a stream has more or fewer free slots than before."""
-        available = stream.free > 0 and stream in self.streams
-        tenant = stream.agent.tenant
-        if available != stream.listed:
-            stream.listed = available
-            for capability in stream.capabilities:
-                self._list(stream, (tenant, capability))
-        if available and self._waiting.get(tenant):
+        free = stream.free > 0 and stream in self.streams
+        self._free.update(stream, free=free)
+        if free and self._waiting.any_of(stream.agent.tenant):
             self._at_rest = False
             self._on_work()
-
-    def _to_the_end(self, stream: Stream) -> None:
-        if stream.listed:
-            for capability in stream.capabilities:
-                streams = self._free[stream.agent.tenant, capability]
-                del streams[stream]
-                streams[stream] = None
-
-    def _list(self, stream: Stream, place: tuple[str, str]) -> None:
-        if stream.listed:
-            self._free.setdefault(place, {})[stream] = None
-            return
-        streams = self._free[place]
-        del streams[stream]
-        if not streams:
-            del self._free[place]
 
     def look(self) -> None:
         """Have the writer look whether there is a task for a seat."""
@@ -186,9 +113,7 @@ class Seating:
         """Begin a transaction."""
         self._undo.clear()
         self._left.clear()
-        for stream in self._chosen:
-            self._to_the_end(stream)
-        self._chosen.clear()
+        self._free.next_turn()
 
     def rollback(self) -> None:
         """Undo what was done since `begin`."""
@@ -225,10 +150,10 @@ class Seating:
     def take_for_new(self, task: Task) -> Stream | None:
         """Take a seat for a task that has just become ready, unless others wait for it."""
         lane = self.lanes.get(task.lane)
-        if lane is None or lane.id in self._waiting.get(task.tenant, ()):
+        if lane is None or lane in self._waiting:
             return None
-        stream, verdict = self._pick(lane)
-        if stream is None or verdict is not Fit.YES or self._is_awaited(stream):
+        stream, verdict = self._free.pick(lane, later=False)
+        if stream is None or verdict is not Fit.YES or self._waiting.any_before(stream):
             return None
         self.seat(stream, task, reserved=False)
         return stream
@@ -266,28 +191,24 @@ class Seating:
         lane = self.lanes.get(lane_id)
         if lane is None:
             return
-        lanes = self._waiting.setdefault(lane.key.tenant, {})
-        if lane_id not in lanes:
-            lanes[lane_id] = lane
-            place = (lane.key.tenant, lane.key.capability)
-            self._crowds[place] = self._crowds.get(place, 0) + 1
+        if self._waiting.add(lane):
             self._at_rest = False
-        if self._free.get((lane.key.tenant, lane.key.capability)):
+        if (lane.key.tenant, lane.key.capability) in self._free:
             self._on_work()
 
     def has_work(self) -> bool:
         """Tell whether a lane waits for which there may be a seat."""
-        return not self._at_rest and any(place in self._free for place in self._crowds)
+        return not self._at_rest and self._waiting.any_for(self._free)
 
     def plan(self, most: int) -> Plan:
         """Decide which lanes' tasks go to which seats, up to `most` tasks."""
-        self._plan = plan = Plan(_seating=self)
-        for tenant, lanes in self._waiting.items():
+        self._plan = plan = Plan(self)
+        for tenant, lanes in self._waiting.tenants():
             turns = self._turns.setdefault(tenant, Turns())
             able = [
                 lane
                 for lane in lanes.values()
-                if self._free.get((tenant, lane.key.capability))
+                if (tenant, lane.key.capability) in self._free
                 and not self.steering.is_paused(tenant, lane.key.capability)
             ]
             if able:
@@ -311,7 +232,8 @@ class Seating:
     def _plan_tenant(self, plan: Plan, turns: Turns, lanes: list[Lane], most: int) -> None:
         round_ = turns.round(lanes)
         while (lane := round_.next()) is not None and most > 0:
-            stream, verdict = self._pick(lane)
+            later = lane.id not in self._patient
+            stream, verdict = self._free.pick(lane, later=later)
             # While a preferred agent has a seat, the others wait.
             if stream is None or (
                 verdict is Fit.LATER and lane.id in plan.seats and lane.id not in plan.late
@@ -326,62 +248,6 @@ class Seating:
                 plan.late.add(lane.id)
             round_.take(lane)
             most -= 1
-
-    def _pick(self, lane: Lane) -> tuple[Stream | None, Fit]:
-        place = (lane.key.tenant, lane.key.capability)
-        streams = self._free.get(place)
-        if not streams or self.steering.is_paused(*place):
-            return None, Fit.NO
-        later: Stream | None = None
-        for stream in streams:
-            verdict = self._fit(stream, lane)
-            if verdict is Fit.YES:
-                self._choose(stream, streams)
-                return stream, verdict
-            if verdict is Fit.LATER and later is None and lane.id not in self._patient:
-                later = stream
-        return later, Fit.LATER if later is not None else Fit.NO
-
-    def _choose(self, stream: Stream, streams: dict[Stream, None]) -> None:
-        """Have the turn go on to the next stream, at the latest with the next transaction.
-
-        Within one a stream gets up to a quarter of its slots: they travel as one message.
-        """
-        chosen = self._chosen.get(stream, 0) + 1
-        self._chosen[stream] = chosen
-        if chosen % max(1, stream.slots // _RUN_SHARE) == 0:
-            del streams[stream]
-            streams[stream] = None
-
-    def _fit(self, stream: Stream, lane: Lane) -> int:
-        if stream.fits_version != self.steering.version:
-            stream.fits.clear()
-            stream.fits_version = self.steering.version
-        verdict = stream.fits.get(lane.id)
-        if verdict is None:
-            key = lane.key
-            routing = self.steering.routings.get((key.tenant, key.capability))
-            verdict = fit(key, stream.agent, stream.build_id, routing)
-            stream.fits[lane.id] = verdict
-        if self.steering.agents and self.steering.is_agent_paused(
-            stream.agent.tenant, str(stream.agent.id)
-        ):
-            return Fit.NO
-        return verdict
-
-    def _is_awaited(self, stream: Stream) -> bool:
-        if not self._crowds:
-            return False
-        tenant = stream.agent.tenant
-        return any(self._crowds.get((tenant, each)) for each in stream.capabilities)
-
-    def _forget(self, lane: Lane) -> None:
-        lanes = self._waiting.get(lane.key.tenant, {})
-        if lanes.pop(lane.id, None) is not None:
-            place = (lane.key.tenant, lane.key.capability)
-            self._crowds[place] -= 1
-            if not self._crowds[place]:
-                del self._crowds[place]
 
     def _have_patience(self, lane_id: int, seconds: float) -> None:
         """Leave a lane to preferred agents until its first task has waited long enough."""
@@ -398,7 +264,7 @@ class Seating:
 
         Its tasks may have been locked by another replica that then let them go.
         """
-        self._forget(lane)
+        self._waiting.remove(lane)
         loop = asyncio.get_running_loop()
         if lane.id in self._doubted:
             self._doubted.discard(lane.id)

@@ -40,7 +40,7 @@ def make_ready(changes: Changes, task: Task, why: EventType) -> None:
 
 
 def offer(changes: Changes, task: Task) -> None:
-    """Start a queued task that nothing blocks if an agent is free for it, or leave it in its lane."""
+    """Start a queued task that nothing blocks if an agent is free for it; else leave it waiting."""
     seat = changes.seats.take_for_new(task)
     if seat is None:
         changes.lanes.add(task.lane)

@@ -84,13 +84,9 @@ async def count_state(connection: AsyncConnection, path: Path, state: TaskState,
 def walk_statement(stretch: Stretch, most: int) -> Select[Any]:
     """Compose what `walk` asks."""
     candidates, newest = walked(stretch), stretch.newest_first
+    joined = [passing(stretch.path, candidates, table) for table in (TASKS, FINISHED_TASKS)]
     found = union_all(
-        *(
-            select(*_shown(table)).select_from(
-                candidates.join(table, passing(stretch.path, candidates, table))
-            )
-            for table in (TASKS, FINISHED_TASKS)
-        )
+        *(select(*_shown(columns)).select_from(join) for join, columns in joined)
     ).subquery("found")
     first = select(found).order_by(*ordered(found.c, newest_first=newest)).limit(most).subquery()
     edge = _edge_of(candidates, newest_first=newest)
@@ -104,13 +100,9 @@ def walk_statement(stretch: Stretch, most: int) -> Select[Any]:
 def count_statement(stretch: Stretch) -> Select[Any]:
     """Compose what `count_stretch` asks."""
     candidates = walked(stretch)
+    joined = [passing(stretch.path, candidates, table) for table in (TASKS, FINISHED_TASKS)]
     found = union_all(
-        *(
-            select(table.c.state).select_from(
-                candidates.join(table, passing(stretch.path, candidates, table))
-            )
-            for table in (TASKS, FINISHED_TASKS)
-        )
+        *(select(columns.state).select_from(join) for join, columns in joined)
     ).subquery("found")
     counts = select(found.c.state, func.count().label("count")).group_by(found.c.state).subquery()
     edge = _edge_of(candidates, newest_first=stretch.newest_first)
@@ -141,9 +133,9 @@ def _in_range(table: Table, path: Path, state: TaskState, priority: int) -> Colu
     )
 
 
-def _shown(table: Table) -> list[ColumnElement[Any]]:
+def _shown(columns: Any) -> list[ColumnElement[Any]]:
     return [
-        table.c[name] if name in table.c and name not in _LEFT_OUT else null().label(name)
+        columns[name] if name in columns and name not in _LEFT_OUT else null().label(name)
         for name in _SHOWN
     ]
 

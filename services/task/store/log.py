@@ -1,16 +1,16 @@
 """The log of all tasks' changes, read in the order of its positions.
 
 A transaction takes its positions before it commits, so one that commits late leaves
-a gap that is filled only then. What is read across a gap is final once every
-transaction has ended that was under way: a writer has its transaction id before it
-takes a position, since it writes or locks a task first.
+a gap that is filled only then. What is read across a gap is final once all have
+ended that were writing to the log at the time: whoever takes a position holds the
+table's lock for writers, from before that until it can be seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import bindparam, text
@@ -49,26 +49,33 @@ _READ: Final = text(
 ).bindparams(bindparam("tenants", type_=ARRAY(Text)))
 
 _LAST: Final = text("SELECT coalesce(max(position), 0) FROM task_events")
-_FENCE: Final = text("SELECT pg_current_xact_id()::text::bigint")
-_PROGRESS: Final = text(
+_WRITERS: Final = text(
     """
-    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
-        (SELECT count(*) FROM task_events WHERE position > :after AND position <= :upto) AS count
+    SELECT virtualtransaction FROM pg_locks
+    WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
+        AND relation = 'task_events'::regclass
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     """
+)
+_COUNT: Final = text(
+    "SELECT count(*) FROM task_events WHERE position > :after AND position <= :upto"
 )
 _FLOOR: Final = text("SELECT floor FROM task_log")
 
+# Written so that no other index seems to do: the root's events by their task, the others by their
+# root. The index of all positions would be walked through what belongs to other tasks.
 _TREE: Final = text(
     f"""
     SELECT * FROM (
         (SELECT {_EVENT} FROM task_events
-         WHERE task_id = :root AND sequence > :sequence AND position > :after
-            AND position <= :upto
+         WHERE task_id = :root AND sequence > :sequence
+            AND position + 0 > :after AND position + 0 <= :upto
          ORDER BY sequence LIMIT :most)
         UNION ALL
         (SELECT {_EVENT} FROM task_events
-         WHERE root_id = :root AND position > :after AND position <= :upto
-         ORDER BY position LIMIT :most)
+         WHERE root_id IS NOT NULL
+            AND (root_id, position) > (:root, :after) AND (root_id, position) <= (:root, :upto)
+         ORDER BY root_id, position LIMIT :most)
     ) AS tree ORDER BY position LIMIT :most
     """
 )
@@ -128,15 +135,16 @@ async def last_position(connection: AsyncConnection) -> int:
     return int((await connection.execute(_LAST)).scalar_one())
 
 
-async def fence(connection: AsyncConnection) -> int:
-    """Return an id that is greater than that of every transaction which has one."""
-    return int((await connection.execute(_FENCE)).scalar_one())
+async def writers(connection: AsyncConnection) -> set[str]:
+    """Return the transactions that are writing to the log."""
+    return set((await connection.execute(_WRITERS)).scalars())
 
 
-async def progress(connection: AsyncConnection, *, after: int, upto: int) -> tuple[int, bool]:
-    """Return the lowest id of a transaction under way, and whether no position is missing."""
-    row: Any = (await connection.execute(_PROGRESS, {"after": after, "upto": upto})).one()
-    return row.oldest, row.count == upto - after
+async def is_whole(connection: AsyncConnection, *, after: int, upto: int) -> bool:
+    """Tell whether no position is missing between these."""
+    await pin_plans(connection)
+    counted = await connection.execute(_COUNT, {"after": after, "upto": upto})
+    return bool(counted.scalar_one() == upto - after)
 
 
 async def floor_of_log(connection: AsyncConnection) -> int:
@@ -159,6 +167,7 @@ async def read_tree(
 
 async def tree_lives(connection: AsyncConnection, root: UUID) -> bool:
     """Tell whether a root or any task under it has not ended."""
+    await pin_plans(connection)
     return bool((await connection.execute(_TREE_LIVES, {"root": root})).scalar_one())
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     BindParameter,
     Boolean,
     ColumnElement,
+    FromClause,
     Integer,
     Table,
     Text,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     column,
     func,
     null,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
@@ -95,24 +97,27 @@ def ordered(columns: Any, *, newest_first: bool) -> list[ColumnElement[Any]]:
     return [key.desc() if newest_first else key.asc() for key in keys]
 
 
-def passing(path: Path, candidates: CTE, table: Table) -> ColumnElement[bool]:
-    """Select the rows of a table that are candidates and pass the path's check."""
-    live = table is TASKS
-    known = candidates.c.live
-    conditions = [table.c.id == candidates.c.id, known.is_not(not live)]
+def passing(path: Path, candidates: CTE, table: Table) -> tuple[FromClause, Any]:
+    """Join the candidates with their rows of a table that pass the path's check.
+
+    Returns the join, and the columns of the table in it.
+    """
+    # A fence: the row is found by the id, and only then looked at.
+    row = select(table).where(table.c.id == candidates.c.id).limit(1).lateral(f"of_{table.name}")
+    conditions: list[ColumnElement[bool]] = [candidates.c.live.is_not(table is not TASKS)]
     if path.by is not By.STATE:
-        conditions.append(table.c.tenant == path.tenant)
+        conditions.append(row.c.tenant == path.tenant)
         if len(path.states) < len(TaskState):
-            conditions.append(table.c.state.in_([state.value for state in path.states]))
+            conditions.append(row.c.state.in_([state.value for state in path.states]))
     if path.check is not None:
-        conditions.append(to_sql(path.check, columns_of(table)))
-    return and_(*conditions)
+        conditions.append(to_sql(path.check, columns_of(row.c)))
+    return candidates.join(row, and_(*conditions)), row.c
 
 
-def columns_of(table: Table) -> dict[str, Any]:
-    """Return where the fields of filters are in a table."""
-    columns: dict[str, Any] = {each.name: each for each in table.c}
-    columns["root_id"] = func.coalesce(table.c.root_id, table.c.id, type_=Uuid)
+def columns_of(row: Any) -> dict[str, Any]:
+    """Return where the fields of filters are among the columns of a table."""
+    columns: dict[str, Any] = {each.name: each for each in row}
+    columns["root_id"] = func.coalesce(row.root_id, row.id, type_=Uuid)
     columns.setdefault("end_time", cast(null(), _TIME))
     return columns
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agentmesh import Agent, MeshError
+from agentmesh import Agent, MeshError, NewTask
 from meshkit.testing.tokens import TokenFactory
 from tests.integration.replicas import RunningReplica
 from tests.integration.sdk.fuse import Fuse
@@ -136,3 +136,27 @@ async def test_connections_are_seen_with_build_and_slots(
         agent.slots = 7
         while (await client.list_connections())[0].slots != 7:
             await asyncio.sleep(0.05)
+
+
+async def test_one_thing_is_done_to_many_tasks(
+    small_mesh: RunningReplica, agent: Agent, tokens: TokenFactory
+) -> None:
+    url = url_of(small_mesh)
+    async with client_of(url, tokens) as client, asyncio.timeout(60):
+        async with working(agent, url, tokens):
+            pass
+        for label in ("red", "blue"):
+            await client.create_tasks(
+                [NewTask("some.thing", labels={"team": label}) for _ in range(30)]
+            )
+        cancelling = await client.bulk_cancel('labels.team = "red"')
+        states = [state async for state in cancelling.progress()]
+        assert (states[-1].state, states[-1].done, states[-1].total) == ("DONE", 30, 30)
+        assert await client.count_tasks() == {"CANCELLED": 30, "QUEUED": 30}
+        replaying = await client.bulk_replay("state = CANCELLED")
+        assert (await replaying.wait()).done == 30
+        assert (await client.count_tasks())["QUEUED"] == 60
+        listed = [operation async for operation in client.list_bulk_operations()]
+        assert [each.action for each in listed] == ["REPLAY", "CANCEL"]
+        again = await client.bulk_operation(cancelling.id)
+        assert (await again.stop()).state == "DONE"

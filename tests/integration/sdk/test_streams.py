@@ -130,6 +130,8 @@ async def test_streams_of_one_process_do_not_fight(
         client_of(url, tokens) as client,
         asyncio.timeout(30),
     ):
+        while len(small_mesh.task.dispatcher.streams) < 2:
+            await asyncio.sleep(0.01)
         # As a process that was forked while it had a stream.
         two._process_id = one._process_id
         before = _ids(small_mesh.task.dispatcher.streams)
@@ -137,10 +139,13 @@ async def test_streams_of_one_process_do_not_fight(
             session._call.cancel()
         while len(streams := small_mesh.task.dispatcher.streams) != 1 or _ids(streams) <= before:
             await asyncio.sleep(0.01)
-        last = _ids(streams)
+        loop, seen = asyncio.get_running_loop(), set(_ids(streams))
+        began = loop.time()
         for _ in range(20):
             assert (await client.run_task("some.thing")).result == "done"
-        assert _ids(small_mesh.task.dispatcher.streams) == last
+            seen |= _ids(small_mesh.task.dispatcher.streams)
+        # Each takes the place of the other, but in its own time.
+        assert len(seen) <= 1 + (loop.time() - began) / 5
 
 
 def _ids(streams: Iterable[Stream]) -> set[UUID]:

@@ -35,8 +35,8 @@ RULES: Final = DispatchSettings(
 BACKOFF: Final = Backoff(1000.0, 1000.0)
 
 _TABLES: Final = (
-    "tasks, finished_tasks, task_events, task_requests, task_dependencies, limits, limit_members,"
-    " budgets, lanes, outbox, outbox_dead"
+    "tasks, finished_tasks, task_events, task_terms, task_requests, task_dependencies, limits,"
+    " limit_members, budgets, lanes, outbox, outbox_dead"
 )
 
 

@@ -6,16 +6,20 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from asyncpg.connection import LoggedQuery
+from sqlalchemy import event
 
 Statement = tuple[str, Sequence[Any]]
 
 BIG = frozenset({"tasks", "finished_tasks", "task_events", "task_terms"})
 """The tables that grow with the work."""
 
+# The driver asks once for the types it meets.
+_OF_DRIVER = "typeinfo_tree"
 _NO_PLAN = ("SELECT set_config", "SET ", "BEGIN", "ROLLBACK", "COMMIT", "SAVEPOINT", "RELEASE")
 
 
@@ -35,21 +39,32 @@ class Cost:
     blocks: int
 
 
-async def statements_of(connection: Any, work: Callable[[], Awaitable[Any]]) -> list[Statement]:
-    """Do something within a transaction, and undo it; return the statements it sent."""
+async def statements_of(
+    connection: Any, work: Callable[[], Awaitable[Any]], *, through: Any = None
+) -> list[Statement]:
+    """Do something within a transaction, and undo it; return the statements it sent.
+
+    They are sent over a raw connection, and `through` SQLAlchemy's around it, if given.
+    """
     caught: list[Statement] = []
 
-    def catch(query: LoggedQuery) -> None:
-        caught.append((query.query, query.args or ()))
+    def catch_raw(query: LoggedQuery) -> None:
+        if _OF_DRIVER not in query.query:
+            caught.append((query.query, query.args or ()))
+
+    def catch(_conn: Any, _cursor: Any, query: str, arguments: Any, *_: Any) -> None:
+        caught.append((query, arguments))
 
     savepoint = connection.transaction()
     await savepoint.start()
-    with connection.query_logger(catch):
+    if through is not None:
+        event.listen(through.sync_connection, "before_cursor_execute", catch)
+    with connection.query_logger(catch_raw):
         await work()
+    if through is not None:
+        event.remove(through.sync_connection, "before_cursor_execute", catch)
     await savepoint.rollback()
-    return [
-        each for each in caught if each[0].split(maxsplit=1)[0] not in ("SAVEPOINT", "ROLLBACK")
-    ]
+    return caught
 
 
 async def costs_of(connection: Any, statements: Sequence[Statement], *, mode: str) -> list[Cost]:
@@ -70,7 +85,9 @@ async def costs_of(connection: Any, statements: Sequence[Statement], *, mode: st
             f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE {name}{given}"
         )
         await connection.execute(f"DEALLOCATE {name}")
-        costs.append(_cost(query, json.loads(explained)[0]["Plan"]))
+        # SQLAlchemy's connections decode JSON by themselves.
+        plans = json.loads(explained) if isinstance(explained, str) else explained
+        costs.append(_cost(query, plans[0]["Plan"]))
     await savepoint.rollback()
     return costs
 
@@ -111,7 +128,7 @@ def _text(value: Any) -> str:
             return value.isoformat()
         case list() | tuple() | set():
             return "{" + ",".join(map(_element, value)) + "}"
-        case UUID() | str() | int() | float():
+        case UUID() | str() | int() | float() | Decimal():
             return str(value)
         case _:
             raise TypeError(f"no literal for {value!r}")

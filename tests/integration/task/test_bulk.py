@@ -48,7 +48,11 @@ def bulk(channel: aio.Channel) -> BulkServiceStub:
 
 
 async def start(
-    bulk: BulkServiceStub, action: Operation.Action, filter_: str = "", *, request_id: str = ""
+    bulk: BulkServiceStub,
+    action: Operation.Action.ValueType,
+    filter_: str = "",
+    *,
+    request_id: str = "",
 ) -> Operation:
     request = bulk_service_pb2.StartBulkOperationRequest(
         operation=Operation(action=action, filter=filter_), request_id=request_id
@@ -149,7 +153,7 @@ async def test_another_replica_goes_on_where_one_has_stopped(
 
 
 async def _begun_elsewhere(
-    stores: Stores, tokens: TokenFactory, action: Operation.Action
+    stores: Stores, tokens: TokenFactory, action: Operation.Action.ValueType
 ) -> Operation:
     """Start an operation on a replica that is cut off in the midst of it."""
     async with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -70,9 +71,8 @@ async def rows_of(stores: Stores, task_id: str) -> dict[str, int]:
         ("budgets", "root_id"),
     ):
         statement = text(f"SELECT count(*) FROM {table} WHERE {column} = :id")  # noqa: S608
-        counts[f"{table}.{column}"] = await stores.task.transaction(
-            lambda connection, statement=statement: _scalar(connection, statement, task_id)
-        )
+        count = partial(_scalar, statement=statement, task_id=task_id)
+        counts[f"{table}.{column}"] = await stores.task.transaction(count)
     return {name: count for name, count in counts.items() if count}
 
 
@@ -156,7 +156,7 @@ async def test_what_an_unfinished_task_needs_is_left(
         await cancel(caller, dependent)
         async with keeping(stores, tokens, keep_succeeded=AT_ONCE, keep_cancelled=AT_ONCE):
             for task_id in (needed, root, child, dependent):
-                await until_true(lambda task_id=task_id: is_gone(stores, task_id))
+                await until_true(partial(is_gone, stores, task_id))
         await agent.report(done(another.lease))
 
 

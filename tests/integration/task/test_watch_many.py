@@ -190,7 +190,7 @@ async def test_a_change_that_commits_late_is_waited_for(
 
 async def _waits_at_a_gap(stores: Stores, feed: Any) -> bool:
     last = await stores.task.transaction(log.last_position)
-    return feed.gap == last
+    return bool(feed.gap == last)
 
 
 async def test_a_slow_watcher_reads_by_itself_and_misses_nothing(
