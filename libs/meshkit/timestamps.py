@@ -19,9 +19,7 @@ def to_timestamp(moment: datetime | None) -> Timestamp | None:
         return None
     # What Timestamp.FromDatetime does by way of the calendar takes seven times as long.
     since = moment - _EPOCH
-    return Timestamp(
-        seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000
-    )
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 def from_timestamp(message: Message, field: str, *, path: str | None = None) -> datetime | None:

@@ -13,7 +13,14 @@ from services.auth.errors import RoleUnknown
 SERVICE_ROLE: Final = "service"
 """Acts for callers of any tenant, so it is never handed out over the network."""
 
-_VIEWER: Final = ("self:read", "task:read", "agent:read", "tool:read", "invocation:read", "blob:read")
+_VIEWER: Final = (
+    "self:read",
+    "task:read",
+    "agent:read",
+    "tool:read",
+    "invocation:read",
+    "blob:read",
+)
 _OPERATOR: Final = ("task:*", "agent:*", "tool:*", "invocation:*", "blob:*")
 
 PERMISSIONS: Final[dict[str, tuple[str, ...]]] = {

@@ -24,7 +24,7 @@ NextDue = Callable[[], Awaitable[tuple[datetime | None, datetime]]]
 
 
 class Clockwork:
-    """Wakes when something is due, by the clock of the database; any number of replicas may run one.
+    """Wakes when something is due, by the database's clock; any number of replicas may run one.
 
     Looks at least every `interval` seconds, since others make things due too.
     """

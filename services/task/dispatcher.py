@@ -33,7 +33,6 @@ STREAMS = Gauge("agentmesh_dispatch_streams", "Agent processes connected to this
 HELD = Gauge("agentmesh_dispatch_held", "Tasks held by agents connected to this replica.")
 
 _POLL_SECONDS = 1.0
-_SHORTEST_WAIT: Final = 0.1
 # A lease is renewed once a third of it is over, not with each heartbeat: most tasks end before.
 _RENEW_SHARE: Final = 1 / 3
 
@@ -121,9 +120,9 @@ class Dispatcher:
         """Return the first tasks for an agent without a stream; none after `wait` seconds."""
         stream.opened_at = asyncio.get_running_loop().time()
         self._seating.add(stream)
-        self._seating.look()
         try:
-            assigned = await stream.first_assigned(max(wait, _SHORTEST_WAIT))
+            await self._attempts.look()
+            assigned = await stream.first_assigned(wait)
         finally:
             stream.open = False
             self._seating.remove(stream)

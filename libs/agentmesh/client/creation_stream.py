@@ -8,6 +8,7 @@ at once.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import suppress
 from typing import Any, Final
@@ -18,6 +19,8 @@ from agentmesh.client.caller import ATTEMPTS, CALL_SECONDS, Caller, wait_before
 from agentmesh.errors import MeshError, from_rpc_error, from_status
 from agentmesh.racing import first_of
 from mesh.task.v1 import task_service_pb2, task_service_pb2_grpc
+
+log = logging.getLogger("agentmesh")
 
 _MOST_REQUESTS: Final = 1000
 # Below what the mesh accepts in a message.
@@ -75,7 +78,7 @@ class CreationStream:
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
-        _refuse(self._unanswered(), MeshError("the client was closed", code="CANCELLED"))
+        _refuse(self._unanswered(), _closed())
 
     async def _serve(self) -> None:
         while self._waiting:
@@ -83,6 +86,11 @@ class CreationStream:
                 await self._serve_on_one_stream()
             except MeshError as error:
                 await self._recover(error)
+            except Exception:
+                # Whoever waits is to hear of it.
+                log.exception("an answer to creations makes no sense")
+                error = MeshError("the mesh's answer makes no sense", code="INTERNAL")
+                _refuse(self._unanswered(), error)
 
     async def _serve_on_one_stream(self) -> None:
         call = self._stub.StreamCreateTasks(metadata=self._caller.metadata)
@@ -183,6 +191,9 @@ class CreationStream:
                     made = await self._caller.call(self._stub.CreateTask, creation.request)
                 except MeshError as error:
                     _refuse([creation], error)
+                except asyncio.CancelledError:
+                    _refuse([creation], _closed())
+                    raise
                 else:
                     _fulfil(creation, made.id)
 
@@ -206,3 +217,7 @@ def _refuse(creations: list[_Creation], error: MeshError) -> None:
     for creation in creations:
         if not creation.done.done():
             creation.done.set_exception(error)
+
+
+def _closed() -> MeshError:
+    return MeshError("the client was closed", code="CANCELLED")

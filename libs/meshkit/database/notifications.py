@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import structlog
@@ -16,6 +16,13 @@ Heard = Callable[[str], None]
 """Takes the payload of a notification; an empty one means some may have been missed."""
 
 _RETRY_SECONDS = 0.5
+_LOST: Final = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # What a statement raises that is sent just as the server says goodbye.
+    asyncpg.InternalClientError,
+)
 _PROBE_SECONDS = 10.0
 
 
@@ -35,7 +42,7 @@ class Notifications:
         while True:
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _LOST as error:
                 log.warning("not listening", cause=repr(error))
             await asyncio.sleep(_RETRY_SECONDS)
 

@@ -49,7 +49,7 @@ def outcomes_from_proto(reports: Iterable[dispatch.Report]) -> list[tuple[Lease,
     return [(lease_from_proto(each.lease), outcome_from_proto(each)) for each in reports]
 
 
-def outcome_from_proto(report: dispatch.Report) -> Outcome:
+def outcome_from_proto(report: dispatch.Report) -> Outcome:  # noqa: PLR0911 - a kind, a return
     """Decode what an agent reports of one task."""
     match report.WhichOneof("report"):
         case "completion":

@@ -38,7 +38,9 @@ class Routing:
         return self.ramping if self.ramping and 0 <= bucket < self.percent else self.current
 
 
-def fit(key: LaneKey, agent: Agent, build_id: str, routing: Routing | None) -> Fit:
+def fit(  # noqa: C901, PLR0911 - a demand, a return
+    key: LaneKey, agent: Agent, build_id: str, routing: Routing | None
+) -> Fit:
     """Judge whether tasks of a lane may go to an agent that has the capability."""
     placement = key.placement
     agent_id = str(agent.id)

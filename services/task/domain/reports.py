@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from services.task.domain.task import Lease, Progress, TaskError, Usage
+from services.task.domain.task import NOTHING, Lease, Progress, TaskError, Usage
 
 LEASE_LOST: Final = "LEASE_LOST"
 """Reason of a refused report: somebody else may have the task by now."""
@@ -22,7 +22,7 @@ class Completed:
     result: bytes
     payload: bytes | None = None
     blob: UUID | None = None
-    usage: Usage = Usage()
+    usage: Usage = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Failed:
     retryable: bool
     retry_after: float | None = None
     pause_key: str = ""
-    usage: Usage = Usage()
+    usage: Usage = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Alive:
     """A sign of life of the handler; `checkpoint` is a serialized Value for the next attempt."""
 
     checkpoint: bytes | None
-    usage: Usage = Usage()
+    usage: Usage = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

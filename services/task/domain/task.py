@@ -251,6 +251,9 @@ class Usage:
         return bool(self.tokens or self.cost)
 
 
+NOTHING: Final = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """An agent as the registry knows it.

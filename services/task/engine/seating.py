@@ -129,6 +129,15 @@ class Seating:
     def commit(self, changes: Changes) -> None:
         """Tell the agents what they were given, and what they have lost."""
         self._undo.clear()
+        self._tell_of_new(changes)
+        for lease in changes.lost:
+            if (loser := self._left.get(lease)) is not None:
+                loser.send(Lost([lease]))
+        for lease, grace in changes.to_stop:
+            if (holder := self._holders.get(lease.task_id)) is not None:
+                holder.ask_to_stop(lease, grace)
+
+    def _tell_of_new(self, changes: Changes) -> None:
         given: dict[Stream, list[Task]] = {}
         for seat, task in changes.started:
             # Some may have been taken away again at once.
@@ -140,12 +149,6 @@ class Seating:
                 continue
             for batch in batches(tasks):
                 stream.send(Assigned(batch, changes.results))
-        for lease in changes.lost:
-            if (loser := self._left.get(lease)) is not None:
-                loser.send(Lost([lease]))
-        for lease, grace in changes.to_stop:
-            if (holder := self._holders.get(lease.task_id)) is not None:
-                holder.ask_to_stop(lease, grace)
 
     def take_for_new(self, task: Task) -> Stream | None:
         """Take a seat for a task that has just become ready, unless others wait for it."""

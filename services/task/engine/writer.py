@@ -148,7 +148,7 @@ class Writer:
         except Unavailable as error:
             self._fail(batch, error)
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the writer
             if len(batch) > 1:
                 for pending in batch:
                     await self._write([pending])

@@ -138,7 +138,7 @@ async def find_descendants(connection: Connection, ids: Collection[UUID], most: 
 
 
 async def lock_limits(connection: Connection, keys: Collection[tuple[str, str]]) -> list[Limit]:
-    """Return the limits of these tenants and keys, locked; those that are not known are not there."""
+    """Return the limits of these tenants and keys, locked; of those that are known."""
     tenants, names = zip(*sorted(keys), strict=True)
     rows = await connection.fetch(_LIMITS, list(tenants), list(names))
     return [_limit(row) for row in rows]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from services.task.domain.reports import Outcome, Receipt
 from services.task.domain.retries import Backoff
 from services.task.domain.task import Agent, Lease
+from services.task.engine.operations.look import Look
 from services.task.engine.operations.report import Renew, Renewed, Report
 from services.task.engine.writer import Writer
 
@@ -29,6 +30,10 @@ class Attempts:
         report = Report(agent.tenant, agent.id, outcomes, self._backoff)
         receipts: list[Receipt] = await self._writer.do(report, weight=len(outcomes))
         return receipts
+
+    async def look(self) -> None:
+        """Return once free seats have been looked at, and what there was has been given out."""
+        await self._writer.do(Look())
 
     async def renew(self, agent: Agent, leases: Sequence[Lease]) -> Renewed:
         """Prolong the leases that the agent still holds, and return them."""

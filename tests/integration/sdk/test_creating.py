@@ -63,6 +63,19 @@ async def test_a_refusal_is_for_the_one_that_it_is_about(
             await client.create_tasks(wanted)
 
 
+async def test_one_that_is_too_large_does_not_keep_the_others_out(
+    small_mesh: RunningReplica, tokens: TokenFactory, known: str
+) -> None:
+    wanted = [NewTask(known) for _ in range(9)]
+    wanted[4] = NewTask(known, {"text": "x" * 700_000}, attributes={"text": "x" * 500_000})
+    async with client_of(url_of(small_mesh), tokens) as client:
+        created = await client.create_tasks(wanted, return_exceptions=True)
+        [refused] = [each for each in created if isinstance(each, MeshError)]
+        assert refused is created[4]
+        assert refused.reason == "REQUEST_TOO_LARGE"
+        assert await client.count_tasks() == {"QUEUED": 8}
+
+
 async def test_nothing_is_lost_or_made_twice_when_connections_break(
     small_mesh: RunningReplica, tokens: TokenFactory, known: str
 ) -> None:

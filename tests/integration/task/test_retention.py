@@ -255,7 +255,7 @@ async def test_a_long_history_goes_in_several_steps(
 async def test_two_replicas_delete_side_by_side(
     caller: TaskServiceStub, stores: Stores, tokens: TokenFactory
 ) -> None:
-    results = await create_batch(caller, *(creation(labels={"n": str(n)}) for n in range(300)))
+    results = await create_batch(caller, *(creation(labels={"n": str(n)}) for n in range(100)))
     kept = (await create(caller)).id
     await asyncio.gather(*(cancel(caller, result.task_id) for result in results))
     async with (

@@ -3,68 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
-from agentmesh import Agent, Client, TaskContext, TaskFailed
-from agentmesh.outbox import Entry, Outbox
+from agentmesh import TaskContext, TaskFailed
 from agentmesh.payloads import from_value
-from agentmesh.running import Running
 from mesh.task.v1 import dispatch_service_pb2 as dispatch
 from mesh.task.v1 import task_pb2
+from tests.unit.sdk.process import Process, accepted
 
 MESSAGE_LIMIT = 1 << 20
-
-
-def no_client() -> Client:
-    raise AssertionError("nothing here needs the mesh")
-
-
-class Process:
-    """An agent's tasks, without a stream."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        agent = Agent("tester")
-        agent.task("some.thing")(function)
-        self.outbox = Outbox()
-        self.running = Running(agent.handlers, self.outbox, no_client)
-
-    def start(self, *task_ids: str, **more: Any) -> Process:
-        """Assign tasks."""
-        for task_id in task_ids or ("task-1",):
-            task = task_pb2.Task(id=task_id, capability="some.thing", attempt=1)
-            self.running.start(dispatch.Assignment(lease=lease(task_id), task=task, **more))
-        return self
-
-    async def entries(self) -> list[Entry]:
-        """Take what is to be sent next."""
-        async with asyncio.timeout(5):
-            while not (entries := self.outbox.take()):
-                self.outbox.ready.clear()
-                await self.outbox.ready.wait()
-        return entries
-
-    async def reports(self) -> list[dispatch.Report]:
-        """Take the reports to be sent next."""
-        return [entry.report for entry in await self.entries()]
-
-    async def ended(self) -> None:
-        """Wait until no handler runs."""
-        async with asyncio.timeout(5):
-            while self.running.leases():
-                await asyncio.sleep(0)
-
-
-def lease(task_id: str) -> dispatch.Lease:
-    return dispatch.Lease(task_id=task_id, epoch=1)
-
-
-def accepted(entry: Entry) -> dispatch.Receipt:
-    return dispatch.Receipt(lease=entry.report.lease, accepted=True)
 
 
 async def test_only_the_receipt_of_the_end_settles_a_task() -> None:
@@ -183,123 +134,6 @@ async def test_a_thread_can_say_all_that_a_coroutine_can() -> None:
     kinds = [str(report.WhichOneof("report")) for report in await process.reports()]
     assert sorted(kinds) == ["completion", "heartbeat", "output", "progress"]
     assert kinds[-1] == "completion"
-
-
-async def test_a_cancelled_coroutine_cleans_up_and_is_reported_as_stopped() -> None:
-    started, cleaned = asyncio.Event(), []
-
-    async def work(context: TaskContext) -> None:
-        try:
-            started.set()
-            await asyncio.Event().wait()
-        finally:
-            await context.progress(0.9, "cleaning up")
-            cleaned.append(1)
-
-    process = Process(work).start()
-    await started.wait()
-    process.running.ask_to_stop(lease("task-1"))
-    await process.ended()
-    progress, end = await process.reports()
-    assert progress.progress.message == "cleaning up"
-    assert (end.HasField("stopped"), cleaned) == (True, [1])
-
-
-async def test_what_is_finished_within_the_grace_counts() -> None:
-    started = asyncio.Event()
-
-    async def work() -> str:
-        try:
-            started.set()
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            return "just done"
-        return "never"
-
-    process = Process(work).start()
-    await started.wait()
-    process.running.ask_to_stop(lease("task-1"))
-    [end] = await process.reports()
-    assert end.completion.result.string_value == "just done"
-
-
-async def test_a_task_that_is_cancelled_before_its_first_step_never_begins() -> None:
-    async def work() -> NoReturn:
-        raise AssertionError("not to be reached")
-
-    process = Process(work).start()
-    process.running.ask_to_stop(lease("task-1"))
-    [end] = await process.reports()
-    assert end.HasField("stopped")
-
-
-async def test_a_plain_function_that_has_seen_the_cancellation_has_stopped() -> None:
-    looked, asked = threading.Event(), threading.Event()
-
-    def work(context: TaskContext) -> None:
-        assert not context.cancelled
-        looked.set()
-        asked.wait(5)
-        if context.cancelled:
-            raise RuntimeError("no matter what")
-
-    process = Process(work).start()
-    await asyncio.to_thread(looked.wait, 5)
-    process.running.ask_to_stop(lease("task-1"))
-    asked.set()
-    [end] = await process.reports()
-    assert end.HasField("stopped")
-
-
-async def test_a_plain_function_that_has_not_looked_has_done_its_task() -> None:
-    asked = threading.Event()
-
-    def work() -> str:
-        asked.wait(5)
-        return "done"
-
-    process = Process(work).start()
-    await asyncio.sleep(0)
-    process.running.ask_to_stop(lease("task-1"))
-    asked.set()
-    [end] = await process.reports()
-    assert end.completion.result.string_value == "done"
-
-
-async def test_nothing_is_reported_of_a_lost_lease() -> None:
-    started = asyncio.Event()
-
-    async def work(context: TaskContext) -> None:
-        context.output("x")
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            context.progress(1.0)
-
-    process = Process(work).start()
-    await started.wait()
-    process.running.stop(lease("task-1"))
-    async with asyncio.timeout(5):
-        await process.outbox.settled()
-    await asyncio.sleep(0)
-    assert process.outbox.take() == []
-
-
-async def test_a_refused_report_means_that_the_lease_is_lost() -> None:
-    started = asyncio.Event()
-
-    async def work(context: TaskContext) -> None:
-        context.progress(0.5)
-        started.set()
-        await asyncio.Event().wait()
-
-    process = Process(work).start()
-    await started.wait()
-    [entry] = await process.entries()
-    refused = dispatch.Receipt(lease=entry.report.lease, reason="LEASE_LOST")
-    process.running.acknowledge(entry, refused)
-    assert process.running.leases() == []
 
 
 async def test_a_pause_hands_the_task_back_through_any_except() -> None:
