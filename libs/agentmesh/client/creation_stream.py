@@ -89,8 +89,8 @@ class CreationStream:
             except Exception:
                 # Whoever waits is to hear of it.
                 log.exception("an answer to creations makes no sense")
-                error = MeshError("the mesh's answer makes no sense", code="INTERNAL")
-                _refuse(self._unanswered(), error)
+                refusal = MeshError("the mesh's answer makes no sense", code="INTERNAL")
+                _refuse(self._unanswered(), refusal)
 
     async def _serve_on_one_stream(self) -> None:
         call = self._stub.StreamCreateTasks(metadata=self._caller.metadata)
