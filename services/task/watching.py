@@ -58,10 +58,12 @@ class Watching:
         """Return the task once it has ended, or as it is after so many seconds."""
         with self._subscription(task.id) as changed, suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not task.is_done:
-                    await _wait(changed)
+                while True:
                     changed.clear()
                     task = await self._tasks.get(task.tenant, task.id)
+                    if task.is_done:
+                        break
+                    await _wait(changed)
         return task
 
     @contextmanager

@@ -11,7 +11,13 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from mesh.analytics.v1 import analytics_service_pb2
 from mesh.auth.v1 import auth_service_pb2
 from mesh.registry.v1 import registry_service_pb2
-from mesh.task.v1 import dispatch_service_pb2, task_service_pb2
+from mesh.task.v1 import (
+    blob_service_pb2,
+    bulk_service_pb2,
+    dispatch_service_pb2,
+    queue_service_pb2,
+    task_service_pb2,
+)
 from mesh.tool_catalog.v1 import tool_catalog_service_pb2
 from meshkit.security.rules import Rule, UnguardedMethod, rules_of
 from services.auth.domain import PERMISSIONS
@@ -21,7 +27,10 @@ SERVICES = [
     for module in (
         analytics_service_pb2,
         auth_service_pb2,
+        blob_service_pb2,
+        bulk_service_pb2,
         dispatch_service_pb2,
+        queue_service_pb2,
         registry_service_pb2,
         task_service_pb2,
         tool_catalog_service_pb2,
