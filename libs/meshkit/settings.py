@@ -33,7 +33,7 @@ class GrpcSettings(BaseModel):
         description="streams per connection; gRPC refuses more, and some just below: it counts"
         " calls that have ended until Python lets go of them",
     )
-    max_request_bytes: int = Field(1 << 20, gt=0, description="larger messages are refused")
+    max_request_bytes: int = Field(1 << 21, gt=0, description="larger messages are refused")
     default_deadline: Seconds = Field(30.0, description="for unary calls that bring none")
     minimum_deadline: Seconds = Field(0.005, description="calls with less time left are refused")
     drain_delay: Annotated[float, Field(ge=0)] = Field(
