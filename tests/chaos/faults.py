@@ -14,6 +14,7 @@ from agentmesh.stack.errors import StackError
 from tests.chaos.mesh import LEASE, REPLICAS, ChaosMesh
 
 _FAILPOINT_PATIENCE: Final = 8.0
+_PROVOKE_AFTER: Final = 1.0
 _HOUR: Final = 3600.0
 
 KINDS: Final = {
@@ -124,6 +125,17 @@ class Injector:
                 await self._mesh.start_service(fault.target)
         return begun
 
+    async def _provoke(self, name: str) -> None:
+        """Have a service pass by what load alone seldom brings, until it has died."""
+        death = asyncio.create_task(self._mesh.services[name].wait())
+        try:
+            while not (await asyncio.wait([death], timeout=_PROVOKE_AFTER))[0]:
+                await self._mesh.sever_writers()
+                for worker in self._mesh.agents():
+                    await self._kill_worker(worker.name)
+        finally:
+            death.cancel()
+
     async def _kill_postgres(self) -> None:
         await self._mesh.postgres.kill()
         await self._mesh.postgres.start()
@@ -166,7 +178,7 @@ class Injector:
         try:
             await self._mesh.start_service(fault.target, failpoints=fault.point)
             async with asyncio.timeout(_FAILPOINT_PATIENCE):
-                await self._mesh.services[fault.target].wait()
+                await self._provoke(fault.target)
             self.points_hit.add(fault.point)
         except TimeoutError:
             await self._mesh.kill_service(fault.target)

@@ -35,6 +35,10 @@ REPLICAS: Final = ("task-0", "task-1")
 _NEEDED: Final = ("auth", "registry", "analytics")
 _START_TRIES: Final = 5
 _SLOTS: Final = 60
+_SEVER: Final = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = 'agentmesh-writer'
+"""
 _SETTINGS: Final = {
     "AGENTMESH_DISPATCH__LEASE": str(LEASE),
     "AGENTMESH_DISPATCH__HEARTBEAT": "1",
@@ -174,6 +178,10 @@ class ChaosMesh:
     async def move_clock(self, seconds: float) -> None:
         """Move the clock of the task database on."""
         await self._with_database(lambda each: clock.move(each, seconds))
+
+    async def sever_writers(self) -> None:
+        """End the sessions of the replicas' writers."""
+        await self._with_database(lambda each: each.execute(_SEVER))
 
     async def _with_database(self, work: Callable[[Any], Awaitable[None]]) -> None:
         connection = await self.postgres.connect(database_name("task"))

@@ -111,6 +111,8 @@ async def _inject_all(mesh: ChaosMesh, faults: list[Fault], outcome: Outcome) ->
         await _probe(mesh)
         outcome.recoveries.setdefault(fault.kind, []).append(time.monotonic() - since)
     outcome.points_hit = injector.points_hit
+    missed = {fault.point for fault in faults if fault.point} - injector.points_hit
+    _say(f"crash points armed and not hit: {', '.join(sorted(missed)) or 'none'}")
 
 
 async def _probe(mesh: ChaosMesh) -> None:

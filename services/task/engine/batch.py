@@ -58,14 +58,13 @@ async def carry_out(
     await load(connection, needs, changes)
     outcomes = [_apply(operation, changes) for operation in operations]
     await settle(connection, changes)
-    notices = _notices(changes)
     changed = {event[0] for event in changes.events}
     await save(connection, changes)
     failpoint("batch.saved")
     changed |= await _claim(connection, changes, seating)
     await _load_given(connection, changes)
     await _load_results(connection, changes)
-    notices += _split(CHANGED, [str(task_id) for task_id in changed])
+    notices = _notices(changes) + _split(CHANGED, [str(task_id) for task_id in changed])
     if notices:
         await writing.notify(connection, notices)
     return outcomes
