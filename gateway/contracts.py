@@ -22,12 +22,24 @@ from google.rpc import error_details_pb2, status_pb2
 from mesh.analytics.v1 import analytics_service_pb2
 from mesh.auth.v1 import auth_service_pb2
 from mesh.registry.v1 import registry_service_pb2
-from mesh.task.v1 import dispatch_service_pb2, task_service_pb2
+from mesh.task.v1 import (
+    blob_service_pb2,
+    bulk_service_pb2,
+    dispatch_service_pb2,
+    queue_service_pb2,
+    task_service_pb2,
+)
 from mesh.tool_catalog.v1 import tool_catalog_service_pb2
 
 CONTRACTS: dict[str, tuple[FileDescriptor, ...]] = {
     "registry": (registry_service_pb2.DESCRIPTOR,),
-    "task": (task_service_pb2.DESCRIPTOR, dispatch_service_pb2.DESCRIPTOR),
+    "task": (
+        task_service_pb2.DESCRIPTOR,
+        dispatch_service_pb2.DESCRIPTOR,
+        queue_service_pb2.DESCRIPTOR,
+        bulk_service_pb2.DESCRIPTOR,
+        blob_service_pb2.DESCRIPTOR,
+    ),
     "auth": (auth_service_pb2.DESCRIPTOR,),
     "tool_catalog": (tool_catalog_service_pb2.DESCRIPTOR,),
     "analytics": (analytics_service_pb2.DESCRIPTOR,),

@@ -30,5 +30,8 @@ def variable_regex(pattern: str) -> str:
 
 
 def specificity(template: str) -> tuple[int, int]:
-    """Order templates from the most specific: those with the fewest variables, then the longest."""
-    return len(VARIABLE.findall(template)), -len(template)
+    """Order templates from the most specific: those with the fewest variables, then the longest.
+
+    What a variable is called doesn't count: methods of one path may call it differently.
+    """
+    return len(VARIABLE.findall(template)), -len(VARIABLE.sub("", template))

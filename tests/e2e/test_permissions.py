@@ -22,7 +22,14 @@ from mesh.common.v1 import options_pb2
 from tests.e2e.mesh import RunningMesh
 
 PROTOS = Path(__file__).parent.parent.parent / "protos"
-VIEWER = {"self:read", "task:read", "agent:read", "tool:read", "invocation:read"}
+VIEWER = {
+    "self:read",
+    "task:read",
+    "agent:read",
+    "tool:read",
+    "invocation:read",
+    "blob:read",
+}
 NOTHING: Any = b""
 BODIES = ("post", "put", "patch")
 
