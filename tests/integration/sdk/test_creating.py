@@ -67,7 +67,7 @@ async def test_one_that_is_too_large_does_not_keep_the_others_out(
     small_mesh: RunningReplica, tokens: TokenFactory, known: str
 ) -> None:
     wanted = [NewTask(known) for _ in range(9)]
-    wanted[4] = NewTask(known, {"text": "x" * 700_000}, attributes={"text": "x" * 500_000})
+    wanted[4] = NewTask(known, {"text": "x" * 700_000}, attributes={"text": "x" * 1_500_000})
     async with client_of(url_of(small_mesh), tokens) as client:
         created = await client.create_tasks(wanted, return_exceptions=True)
         [refused] = [each for each in created if isinstance(each, MeshError)]
