@@ -50,7 +50,6 @@ class DatabaseSettings(BaseModel):
     max_overflow: int = Field(20, ge=0)
     pool_timeout: Seconds = Field(30.0, description="wait for a free connection")
     pool_recycle: Seconds = Field(3600.0, description="age at which a connection is replaced")
-    pool_pre_ping: bool = True
     statement_timeout: Seconds = Field(30.0, description="a statement is ended after this")
     idle_in_transaction_timeout: Seconds = Field(60.0, description="a forgotten transaction ends")
     migrate_at_start: bool = Field(True, description="run pending migrations before serving")

@@ -28,6 +28,10 @@ _UNSTORABLE_TEXT: Final = ("22021", "22P05")
 _ATTEMPTS = 4
 
 
+class _BrokenOff(Exception):
+    """The connection broke before the commit: nothing has happened."""
+
+
 class Database:
     """One service's database."""
 
@@ -38,8 +42,8 @@ class Database:
     async def transaction(self, work: Work[Result]) -> Result:
         """Run `work` in one transaction and return what it returns, after the commit.
 
-        A deadlock or serialization failure runs it again. Once the commit is under
-        way, a cancellation of the caller waits for it.
+        A deadlock, a serialization failure or a connection that broke before the commit
+        runs it again. Once the commit is under way, a cancellation of the caller waits for it.
 
         Raises:
             Unavailable: The database can't be reached, no connection is free, a statement
@@ -49,12 +53,15 @@ class Database:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._once(work)
+            except _BrokenOff as broken:
+                # All that were idle are given up with the one that broke, so the next is new.
+                if attempt == _ATTEMPTS:
+                    raise _away() from broken
             except DBAPIError as error:
-                if _sqlstate(error) in _CONFLICTS and attempt < _ATTEMPTS:
-                    # Two transactions that met once must not meet again in step.
-                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter
-                    continue
-                raise _translated(error) from error
+                if _sqlstate(error) not in _CONFLICTS or attempt == _ATTEMPTS:
+                    raise _translated(error) from error
+                # Two transactions that met once must not meet again in step.
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter
             except (OSError, PoolTimeout) as error:
                 raise _away() from error
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
@@ -70,7 +77,12 @@ class Database:
     async def _once(self, work: Work[Result]) -> Result:
         async with self._connection() as connection:
             async with connection.begin() as transaction:
-                result = await work(connection)
+                try:
+                    result = await work(connection)
+                except DBAPIError as error:
+                    if error.connection_invalidated:
+                        raise _BrokenOff from error
+                    raise
                 await _to_the_end(transaction.commit())
             return result
 
@@ -109,7 +121,6 @@ def _engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
         pool_recycle=int(settings.pool_recycle),
-        pool_pre_ping=settings.pool_pre_ping,
         hide_parameters=True,
         connect_args={
             "server_settings": {

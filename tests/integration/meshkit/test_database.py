@@ -210,6 +210,12 @@ async def test_what_is_no_fault_of_the_database_is_told_apart(database: Database
 async def _refuse_connections(postgres: EmbeddedPostgres, name: str) -> None:
     connection = await postgres.connect()
     await connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    await connection.close()
+    await _end_sessions(postgres, name)
+
+
+async def _end_sessions(postgres: EmbeddedPostgres, name: str) -> None:
+    connection = await postgres.connect()
     await connection.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
     )
@@ -246,3 +252,18 @@ async def test_a_connection_that_the_server_ended_is_replaced(database: Database
     with pytest.raises(Unavailable):
         await run(database, "SELECT pg_terminate_backend(pg_backend_pid())", "SELECT 1")
     assert await run(database, "SELECT 1") == 1
+
+
+async def test_connections_that_the_server_ended_while_they_were_idle_are_not_noticed(
+    postgres: EmbeddedPostgres, url: str
+) -> None:
+    both = asyncio.Barrier(2)
+
+    async def meet(connection: AsyncConnection) -> None:
+        await connection.execute(text("SELECT 1"))
+        await both.wait()
+
+    async with opened(url) as database:
+        await asyncio.gather(database.transaction(meet), database.transaction(meet))
+        await _end_sessions(postgres, str(database.url.database))
+        await database.ping()
