@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Final
 from uuid import UUID
+
+from asyncpg.pgproto import pgproto
 
 IdSource = Callable[[], UUID]
 """Makes a new id at each call; a test may pass its own."""
 
-_RANDOM_BITS = 74
+read_uuid: Final[Callable[[str], UUID]] = pgproto.UUID
+"""Reads a UUID; it is a UUID like any other, made in a tenth of the time."""
+
+_MAKE: Final[Callable[[bytes], UUID]] = pgproto.UUID
+_RANDOM_MASK: Final = (1 << 62) - 1
+_VERSION_AND_VARIANT: Final = (7 << 76) | (2 << 62)
+_AT_A_TIME: Final = 512
 
 
-def uuid7() -> UUID:
-    """Make a UUIDv7: 48 bits of Unix milliseconds, then random bits."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big") >> (80 - _RANDOM_BITS)
-    random_a, random_b = random >> 62, random & ((1 << 62) - 1)
-    return UUID(int=(milliseconds << 80) | (7 << 76) | (random_a << 64) | (2 << 62) | random_b)
+class _Ids:
+    """Makes ids, each greater than the one before it."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._random: Iterator[tuple[int]] = iter(())
+
+    def next(self) -> UUID:
+        """Make one: milliseconds, their 4096ths (method 3 of RFC 9562, 6.2), 62 random bits."""
+        stamp = max((time.time_ns() << 12) // 1_000_000, self._last + 1)
+        self._last = stamp
+        random = self._draw() & _RANDOM_MASK
+        number = (stamp >> 12 << 80) | ((stamp & 0xFFF) << 64) | _VERSION_AND_VARIANT | random
+        return _MAKE(number.to_bytes(16, "big"))
+
+    def _draw(self) -> int:
+        for (drawn,) in self._random:
+            return drawn
+        # The operating system is asked for many at once: a call of it costs more than all the rest.
+        self._random = struct.iter_unpack("Q", os.urandom(8 * _AT_A_TIME))
+        return self._draw()
+
+
+uuid7: Final[IdSource] = _Ids().next
+"""Makes a UUIDv7, greater than each that this process made before it."""
