@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from services.task.domain.policy import PLAIN, Policy
@@ -33,8 +34,7 @@ class TaskError:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """One attempt of one task, as its agent names it."""
 
     task_id: UUID
@@ -109,6 +109,10 @@ class Task:
     due_time: datetime | None = None
     end_time: datetime | None = None
 
+    def copy(self) -> Task:
+        """Return another that can be changed by itself."""
+        return Task(*_values(self))
+
     @property
     def lease(self) -> Lease:
         """The lease of the running attempt."""
@@ -169,6 +173,9 @@ class Task:
         return self.policy.deadlines.total
 
 
+_values: Final = attrgetter(*(each.name for each in fields(Task)))
+
+
 def after(time: datetime | None, seconds: float | None) -> datetime | None:
     """Return the time so many seconds later; None if either is missing."""
     return None if time is None or seconds is None else time + timedelta(seconds=seconds)
@@ -210,7 +217,7 @@ class TaskEvent:
         return self.state in TERMINAL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewTask:
     """What a caller wants done.
 

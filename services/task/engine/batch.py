@@ -66,7 +66,7 @@ async def carry_out(
     await _load_results(connection, changes)
     notices = _notices(changes) + _split(CHANGED, [str(task_id) for task_id in changed])
     if notices:
-        await writing.notify(connection, notices)
+        changes.xid = await writing.notify(connection, notices)
     return outcomes
 
 
@@ -84,7 +84,7 @@ async def _claim(connection: Any, changes: Changes, seating: Seating) -> set[Any
         plan = seating.plan(_CLAIM_AT_A_TIME)
         if not plan.wanted:
             break
-        tasks = changes.known_whole(await loading.claim(connection, plan.claims()))
+        tasks = await _claimed(connection, changes, plan)
         await _load_limits(connection, changes, tasks)
         for task in tasks:
             _seat(changes, plan, task)
@@ -93,6 +93,22 @@ async def _claim(connection: Any, changes: Changes, seating: Seating) -> set[Any
         changed |= {event[0] for event in changes.events}
         await save(connection, changes)
     return changed
+
+
+async def _claimed(connection: Any, changes: Changes, plan: Plan) -> list[Task]:
+    """Lock the tasks that a plan asks for; those that are remembered are not read."""
+    remembered = changes.remembered
+    if not remembered.serves_claims:
+        tasks = changes.known_whole(await loading.claim(connection, plan.claims()))
+        remembered.learn_of_claim([task.id for task in tasks])
+        return tasks
+    versions = await loading.claim_versions(connection, plan.claims())
+    # This transaction may have made some itself.
+    unknown = [task_id for task_id in changes.recall(versions) if task_id not in changes.whole]
+    if unknown:
+        changes.known_whole(await loading.read_locked(connection, unknown))
+        remembered.serves_claims = 2 * len(unknown) <= len(versions)
+    return [changes.live[task_id] for task_id, _ in versions if task_id in changes.live]
 
 
 def _seat(changes: Changes, plan: Plan, task: Task) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from services.task.domain.states import EventType
 from services.task.domain.steering import Pause
 from services.task.domain.task import Agent, Lease, Scalar, Task
 from services.task.engine.consequences import Consequence
+from services.task.engine.remembered import Remembered, Version
 from services.task.store.rows import event_row
 
 
@@ -67,11 +69,16 @@ class Changes:
         lease: Seconds that a lease lasts.
         grace: Seconds that an agent has to stop a task in order, unless said otherwise.
         again: Times of earlier attempts at this transaction, one of which may have been committed.
+        remembered: Tasks that need not be read, if their rows are as they were.
+        xid: Of the transaction, as `xmin` of its rows shows it; None if it has told nobody.
+        written: Tasks whose rows are as they are here, once what is changed is stored.
+        relabelled: Tasks whose labels or attributes have changed, in their rows only.
         whole: Tasks that are here with what their callers gave.
         started: The tasks that were given to seats, in order.
         results: Of the tasks that started ones depend on, by both ids.
         lost: Leases that were taken away.
         to_stop: Leases of tasks that are to be stopped, and the grace in seconds.
+        new_waits: Those of the new dependencies whose end is still to come.
         lanes: Lanes that got tasks.
         held_back: Tasks that began to wait behind a limit, by it.
         let_go: How many no longer wait behind a limit, by it.
@@ -108,6 +115,7 @@ class Changes:
     ended: dict[UUID, Task] = field(default_factory=dict)
     events: list[tuple[Any, ...]] = field(default_factory=list)
     new_dependencies: list[tuple[UUID, Dependency]] = field(default_factory=list)
+    new_waits: list[tuple[UUID, Dependency]] = field(default_factory=list)
     joined: list[tuple[str, str, UUID]] = field(default_factory=list)
     left: list[tuple[str, str, UUID]] = field(default_factory=list)
     touched_limits: set[tuple[str, str]] = field(default_factory=set)
@@ -117,6 +125,10 @@ class Changes:
     used_blobs: list[Naming] = field(default_factory=list)
 
     again: frozenset[datetime] = frozenset()
+    remembered: Remembered = field(default_factory=Remembered)
+    xid: int | None = None
+    written: dict[UUID, Task] = field(default_factory=dict)
+    relabelled: set[UUID] = field(default_factory=set)
     whole: set[UUID] = field(default_factory=set)
     started: list[tuple[Seat, Task]] = field(default_factory=list)
     results: dict[UUID, dict[UUID, bytes]] = field(default_factory=dict)
@@ -168,6 +180,27 @@ class Changes:
         """Have a new task stored."""
         self.created[task.id] = self.live[task.id] = task
         self.whole.add(task.id)
+
+    def recall(self, versions: Iterable[Version]) -> list[UUID]:
+        """Have the tasks of these versions from memory; return those that must be read."""
+        unknown = []
+        for version in versions:
+            recalled = self.remembered.recall(version)
+            if recalled is None:
+                unknown.append(version[0])
+                continue
+            task, whole = recalled
+            if self.live.setdefault(task.id, task) is task and whole:
+                self.whole.add(task.id)
+        return unknown
+
+    def note_written(self) -> None:
+        """Note which tasks are now as their rows are."""
+        for task in chain(self.created.values(), self.changed.values()):
+            self.written[task.id] = task
+        self.relabelled.update(self.given)
+        for task_id in chain(self.ended, self.relabelled):
+            self.written.pop(task_id, None)
 
     def follow(self, consequence: Consequence) -> None:
         """Have this happen in the same transaction."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -42,7 +42,8 @@ async def load(  # noqa: C901 - a branch for each kind of need
         ):
             changes.dependents.setdefault(ended, []).append((task_id, condition))
             needs.tasks.add(task_id)
-        for task_id, dependency in changes.new_dependencies:
+        # One that had ended before in this transaction has been counted.
+        for task_id, dependency in changes.new_waits:
             if dependency.task_id in needs.dependents:
                 waits = (task_id, dependency.condition)
                 changes.dependents.setdefault(dependency.task_id, []).append(waits)
@@ -83,7 +84,12 @@ async def _load_tasks(connection: Any, needs: Needs, changes: Changes) -> None:
     missing = needs.tasks - changes.live.keys() - changes.finished.keys()
     if not missing:
         return
-    changes.known(await loading.lock_tasks(connection, missing))
+    unknown: Collection[UUID] = missing
+    if changes.remembered.has_any(missing):
+        # All are locked at once, in order, whether they are remembered or not.
+        unknown = changes.recall(await loading.lock_versions(connection, missing))
+    if unknown:
+        changes.known(await loading.lock_tasks(connection, unknown))
     missing -= changes.live.keys()
     if missing:
         for task in await loading.find_finished(connection, missing):
@@ -151,9 +157,10 @@ async def save(connection: Any, changes: Changes) -> None:
         raise BlobNotFound
     for write, items in _writes(changes):
         await write(connection, items)
+    changes.note_written()
     for written in (
         changes.created, changes.changed, changes.only_started, changes.given, changes.ended,
-        changes.events, changes.new_dependencies, changes.joined, changes.left,
+        changes.events, changes.new_dependencies, changes.new_waits, changes.joined, changes.left,
         changes.touched_limits, changes.touched_budgets, changes.withdrawn, changes.taken_over,
         changes.held_back, changes.let_go, changes.new_pauses, changes.ended_pauses,
         changes.used_blobs,

@@ -20,6 +20,7 @@ from services.task.engine.batch import Outcome, carry_out
 from services.task.engine.changes import Changes
 from services.task.engine.operations.doubt import Start, TakeBack
 from services.task.engine.operations.operation import Operation
+from services.task.engine.remembered import Remembered
 from services.task.engine.seating import Seating
 from services.task.engine.session import Session
 
@@ -85,6 +86,8 @@ class Writer:
         self._wanted = asyncio.Event()
         self._last = (0, 0.0)
         self._starts: list[Start] = []
+        self._remembered = Remembered()
+        self._remembered_on: object = None
         seating.on_work(self._wanted.set)
 
     async def do(self, operation: Operation, *, weight: int = 1) -> Any:
@@ -187,7 +190,13 @@ class Writer:
         connection = await self._session.connection()
         now = await self._session.now()
         again = frozenset().union(*(pending.doubtful for pending in batch))
-        changes = Changes(now, self._seating, self._lease, self._grace, again=again)
+        if connection is not self._remembered_on:
+            # What a database that took over has lost may be written anew under the same number.
+            self._remembered.forget()
+            self._remembered_on = connection
+        changes = Changes(
+            now, self._seating, self._lease, self._grace, again=again, remembered=self._remembered
+        )
         # First, so that what an earlier transaction may have leased can be leased anew.
         operations: list[Operation] = [TakeBack(self._starts)] if self._starts else []
         operations += [pending.operation for pending in batch]
@@ -200,9 +209,12 @@ class Writer:
                 failpoint("writer.before_commit")
         except BaseException:
             self._seating.rollback()
+            self._remembered.forget()
             self._doubt(batch, changes)
             raise
         self._starts = []
+        if changes.xid is not None:
+            self._remembered.keep(changes.xid, changes.written.values(), changes.whole)
         failpoint("writer.committed")
         self._seating.commit(changes)
         failpoint("writer.sent")

@@ -111,6 +111,14 @@ async def lock_tasks(connection: Connection, ids: Collection[UUID]) -> list[Task
     return [live_task_of(row) for row in rows]
 
 
+_LOCK_VERSIONS: Final = "SELECT id, xmin FROM tasks WHERE id = ANY($1::uuid[]) FOR UPDATE"
+
+
+async def lock_versions(connection: Connection, ids: Collection[UUID]) -> list[tuple[UUID, int]]:
+    """Lock those of the tasks that have not ended; return which transaction wrote each."""
+    return [(id_, xid) for id_, xid in await connection.fetch(_LOCK_VERSIONS, sorted(ids))]
+
+
 async def find_finished(connection: Connection, ids: Collection[UUID]) -> list[Task]:
     """Return those of the tasks that have ended; without what the caller gave."""
     rows = await connection.fetch(_FIND_FINISHED, list(ids))
@@ -165,15 +173,22 @@ async def oldest_members(connection: Connection, limit: Limit, most: int) -> lis
     return [row["task_id"] for row in rows]
 
 
-_CLAIM: Final = f"""
-    SELECT queued.* FROM unnest($1::bigint[], $2::integer[]) AS wanted (lane, count)
-    CROSS JOIN LATERAL (
-        SELECT {", ".join((*COMMON, *LIVE, *GIVEN))} FROM tasks
-        WHERE lane = wanted.lane AND state = 'queued' AND blocked_by IS NULL
-        ORDER BY id LIMIT wanted.count
-        FOR UPDATE SKIP LOCKED
-    ) AS queued
-"""  # noqa: S608
+def _claim_of(columns: str) -> str:
+    return f"""
+        SELECT queued.* FROM unnest($1::bigint[], $2::integer[]) AS wanted (lane, count)
+        CROSS JOIN LATERAL (
+            SELECT {columns} FROM tasks
+            WHERE lane = wanted.lane AND state = 'queued' AND blocked_by IS NULL
+            ORDER BY id LIMIT wanted.count
+            FOR UPDATE SKIP LOCKED
+        ) AS queued
+    """  # noqa: S608
+
+
+_WHOLE: Final = ", ".join((*COMMON, *LIVE, *GIVEN))
+_CLAIM: Final = _claim_of(_WHOLE)
+_CLAIM_VERSIONS: Final = _claim_of("id, xmin AS xid")
+_READ: Final = f"SELECT {_WHOLE} FROM tasks WHERE id = ANY($1::uuid[])"  # noqa: S608
 
 
 async def claim(connection: Connection, wanted: Sequence[tuple[int, int]]) -> list[Task]:
@@ -186,6 +201,21 @@ async def claim(connection: Connection, wanted: Sequence[tuple[int, int]]) -> li
     return [add_given(live_task_of(row), row) for row in rows]
 
 
+async def claim_versions(
+    connection: Connection, wanted: Sequence[tuple[int, int]]
+) -> list[tuple[UUID, int]]:
+    """Lock the first tasks of lanes, as `claim` does; return which transaction wrote each."""
+    lanes, counts = zip(*wanted, strict=True)
+    rows = await connection.fetch(_CLAIM_VERSIONS, list(lanes), list(counts))
+    return [(id_, xid) for id_, xid in rows]
+
+
+async def read_locked(connection: Connection, ids: Collection[UUID]) -> list[Task]:
+    """Return tasks that this transaction has locked, with what their callers gave."""
+    rows = await connection.fetch(_READ, list(ids))
+    return [add_given(live_task_of(row), row) for row in rows]
+
+
 _GIVEN: Final = f"SELECT id, {', '.join(GIVEN)} FROM tasks WHERE id = ANY($1::uuid[])"  # noqa: S608
 
 
@@ -195,17 +225,27 @@ async def add_what_was_given(connection: Connection, tasks: Mapping[UUID, Task])
         add_given(tasks[row["id"]], row)
 
 
-_RESULTS: Final = """
-    SELECT task_dependencies.task_id, finished_tasks.id, finished_tasks.result
-    FROM task_dependencies JOIN finished_tasks ON finished_tasks.id = task_dependencies.depends_on
-    WHERE task_dependencies.task_id = ANY($1::uuid[]) AND finished_tasks.result IS NOT NULL
-"""
+_MOST_RESULTS: Final = 1 << 20
+
+_RESULTS: Final = f"""
+    SELECT task_id, id, result FROM (
+        SELECT task_dependencies.task_id, finished_tasks.id, finished_tasks.result,
+            sum(octet_length(finished_tasks.result)) OVER (
+                PARTITION BY task_dependencies.task_id
+                ORDER BY octet_length(finished_tasks.result), finished_tasks.id
+            ) AS bytes
+        FROM task_dependencies
+        JOIN finished_tasks ON finished_tasks.id = task_dependencies.depends_on
+        WHERE task_dependencies.task_id = ANY($1::uuid[]) AND finished_tasks.result IS NOT NULL
+    ) AS sized
+    WHERE bytes <= {_MOST_RESULTS}
+"""  # noqa: S608 - the bound is above
 
 
 async def dependency_results(
     connection: Connection, ids: Collection[UUID]
 ) -> dict[UUID, dict[UUID, bytes]]:
-    """Return for each of the tasks the results of those it depends on."""
+    """Return for each of the tasks the results of those it depends on, the largest left out."""
     results: dict[UUID, dict[UUID, bytes]] = {}
     for row in await connection.fetch(_RESULTS, list(ids)):
         results.setdefault(row["task_id"], {})[row["id"]] = row["result"]

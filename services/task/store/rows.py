@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final
 
 from services.task.domain.policy import policy_from_text, policy_to_text
@@ -42,19 +43,11 @@ EVENT: Final = (
 def live_task_of(row: Any) -> Task:
     """Read a live task from a row with COMMON and LIVE, and perhaps GIVEN, by name."""
     task = _task_of(row)
-    task.lane = row["lane"]
-    task.blocked_by = row["blocked_by"]
-    task.awaits = row["awaits"]
-    task.has_dependents = row["has_dependents"]
-    task.has_children = row["has_children"]
-    task.checkpoint = row["checkpoint"]
-    task.answer = row["answer"]
-    task.pause = row["pause"]
-    task.seen_time = row["seen_time"]
-    task.lease_time = row["lease_time"]
-    task.cancel_request_time = row["cancel_request_time"]
-    task.cancel_by = row["cancel_by"]
-    task.due_time = row["due_time"]
+    (
+        task.lane, task.blocked_by, task.awaits, task.has_dependents, task.has_children,
+        task.checkpoint, task.answer, task.pause, task.seen_time, task.lease_time,
+        task.cancel_request_time, task.cancel_by, task.due_time,
+    ) = _live(row)  # fmt: skip
     return task
 
 
@@ -148,33 +141,44 @@ def json_text(value: Mapping[str, Scalar] | Mapping[str, str] | None) -> str | N
     return json.dumps(value) if value else "{}"
 
 
+# All values of a row at once: one by one they take twice as long, and this is done for each task.
+_common: Final = itemgetter(*COMMON)
+_live: Final = itemgetter(*LIVE)
+
+
 def _task_of(row: Any) -> Task:
+    (
+        id_, tenant, capability, state, priority, attempt, max_attempts, epoch, creator,
+        create_time, ready_time, last_sequence, policy, parent_id, root_id, depth, replay_of,
+        agent_id, agent_name, fraction, message, error_type, error_message, tokens, cost,
+        start_time,
+    ) = _common(row)  # fmt: skip
     return Task(
-        id=row["id"],
-        tenant=row["tenant"],
-        capability=row["capability"],
-        state=_STATES[row["state"]],
-        priority=row["priority"],
-        lane=0,
-        attempt=row["attempt"],
-        max_attempts=row["max_attempts"],
-        epoch=row["epoch"],
-        creator=row["creator"],
-        create_time=row["create_time"],
-        ready_time=row["ready_time"],
-        last_sequence=row["last_sequence"],
-        policy=policy_from_text(row["policy"]),
-        parent_id=row["parent_id"],
-        root_id=row["root_id"],
-        depth=row["depth"],
-        replay_of=row["replay_of"],
-        agent_id=row["agent_id"],
-        agent_name=row["agent_name"],
-        progress=_progress(row),
-        error=_error(row),
-        tokens=row["tokens"],
-        cost=row["cost"],
-        start_time=row["start_time"],
+        id_,
+        tenant,
+        capability,
+        _STATES[state],
+        priority,
+        0,
+        attempt,
+        max_attempts,
+        epoch,
+        creator,
+        create_time,
+        ready_time,
+        last_sequence,
+        policy=policy_from_text(policy),
+        parent_id=parent_id,
+        root_id=root_id,
+        depth=depth,
+        replay_of=replay_of,
+        agent_id=agent_id,
+        agent_name=agent_name,
+        progress=None if fraction is None else Progress(fraction, message or ""),
+        error=None if error_type is None else TaskError(error_type, error_message or ""),
+        tokens=tokens,
+        cost=cost,
+        start_time=start_time,
     )
 
 

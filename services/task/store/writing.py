@@ -102,15 +102,17 @@ _UPDATE: Final = (
 )
 
 _STARTS = Columns(
-    ("id", "epoch", "attempt", "last_sequence", "agent_id", "agent_name", "start_time",
-     "lease_time", "due_time")
-)  # fmt: skip
+    ("id", "epoch", "attempt", "last_sequence", "agent_id", "agent_name", "due_time"),
+    # Few are due before their leases lapse, and a time takes long to send.
+    due_time=lambda task: None if task.due_time == task.lease_time else task.due_time,
+)
+_START_TIME, _LEASE_TIME = (f"${len(_STARTS.names) + n}::timestamptz" for n in (1, 2))
 _START: Final = (
     "UPDATE tasks SET state = 'running', epoch = given.epoch, attempt = given.attempt,"
     " last_sequence = given.last_sequence, agent_id = given.agent_id,"
-    " agent_name = given.agent_name, start_time = given.start_time,"
-    " seen_time = given.start_time, lease_time = given.lease_time, due_time = given.due_time,"
-    " progress_fraction = NULL, progress_message = NULL, error_type = NULL, error_message = NULL"
+    f" agent_name = given.agent_name, start_time = {_START_TIME}, seen_time = {_START_TIME},"
+    f" lease_time = {_LEASE_TIME}, due_time = coalesce(given.due_time, {_LEASE_TIME}),"
+    " progress_fraction = NULL, progress_message = NULL"
     f" FROM {_STARTS.unnest} WHERE tasks.id = given.id"
 )
 
@@ -150,8 +152,8 @@ _UPSERT_LIMITS: Final = (
 )
 
 _NOTIFY: Final = (
-    "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[])"
-    " AS notices (channel, payload)"
+    "SELECT pg_current_xact_id()::xid, pg_notify(channel, payload)"
+    " FROM unnest($1::text[], $2::text[]) AS notices (channel, payload)"
 )
 
 
@@ -168,8 +170,9 @@ async def insert_ended(connection: Connection, tasks: Sequence[Task]) -> None:
 
 
 async def start_tasks(connection: Connection, tasks: Sequence[Task]) -> None:
-    """Store that queued tasks, locked by this transaction, now run."""
-    await connection.execute(_START, *_STARTS.arrays(tasks))
+    """Store that queued tasks, locked by this transaction, now run; all from the same time on."""
+    first = tasks[0]
+    await connection.execute(_START, *_STARTS.arrays(tasks), first.start_time, first.lease_time)
 
 
 async def update_tasks(connection: Connection, tasks: Sequence[Task]) -> None:
@@ -199,7 +202,8 @@ async def save_limits(connection: Connection, limits: Sequence[tuple[Limit, Any]
     await connection.execute(_UPSERT_LIMITS, *arrays, [due for _, due in limits])
 
 
-async def notify(connection: Connection, notices: Sequence[tuple[str, str]]) -> None:
-    """Tell every replica, at the commit."""
+async def notify(connection: Connection, notices: Sequence[tuple[str, str]]) -> int:
+    """Tell every replica, at the commit; return the transaction, as `xmin` of its rows shows it."""
     channels, payloads = zip(*notices, strict=True)
-    await connection.execute(_NOTIFY, list(channels), list(payloads))
+    xid: int = await connection.fetchval(_NOTIFY, list(channels), list(payloads))
+    return xid

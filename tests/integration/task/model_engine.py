@@ -187,8 +187,8 @@ class Engine:
 def messages(stream: Stream) -> list[Message]:
     """Take what a stream's agent has been told since the last time."""
     told: list[Message] = []
-    while not stream._outgoing.empty():
-        message = stream._outgoing.get_nowait()
+    while stream._outgoing:
+        message = stream._take()
         if message is not None:
             told.append(message)
     return told
