@@ -41,7 +41,9 @@ LEAST_COMPRESSED_BYTES = 1024
 PREFLIGHT_SECONDS = "7200"
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE"
 ALLOWED_HEADERS = "authorization, content-type, grpc-timeout, traceparent, x-grpc-web, x-user-agent"
-EXPOSED_HEADERS = "allow, grpc-message, grpc-status, grpc-status-details-bin, x-request-id"
+EXPOSED_HEADERS = (
+    "agentmesh-offset, allow, grpc-message, grpc-status, grpc-status-details-bin, x-request-id"
+)
 
 
 def http_filters(settings: GatewaySettings, descriptors: Path) -> list[HttpFilter]:

@@ -117,7 +117,8 @@ def replies(max_body_bytes: int) -> list[Reply]:
         ),
         Reply(
             413,
-            code_pb2.RESOURCE_EXHAUSTED,
+            # As services answer what is too large for them: to repeat it is no use.
+            code_pb2.INVALID_ARGUMENT,
             error_reason_pb2.ERROR_REASON_REQUEST_TOO_LARGE,
             f"The request body is larger than {max_body_bytes} bytes.",
             {"limit_bytes": str(max_body_bytes)},

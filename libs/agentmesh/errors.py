@@ -19,7 +19,7 @@ _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 # A server that goes ends the calls that are under way as cancelled.
 _TRANSIENT: Final = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"}
 # Refusals for a reason that the same call in a moment would meet again.
-_LASTING: Final = {"CONCURRENCY_LIMIT", "BUDGET_EXCEEDED"}
+_LASTING: Final = {"CONCURRENCY_LIMIT", "BUDGET_EXCEEDED", "QUOTA_EXCEEDED"}
 
 
 class MeshError(Exception):

@@ -35,20 +35,6 @@ Large = Content
 """Data that is to be uploaded before a message can name it."""
 
 
-def to_struct(value: Any) -> Struct:
-    """Encode a mapping, dataclass or pydantic model as a JSON object.
-
-    Raises:
-        TypeError: It isn't a JSON object.
-    """
-    plain = _ANY.dump_python(value, mode="json")
-    if not isinstance(plain, Mapping):
-        raise TypeError(f"a JSON object is wanted, not {type(value).__name__}")
-    struct = Struct()
-    struct.update(plain)
-    return struct
-
-
 def to_value(value: Any) -> Value:
     """Encode anything that has a JSON form: None, numbers, text, lists, mappings, models."""
     if value is None:

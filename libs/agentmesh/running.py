@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agentmesh.attempt import Attempt
 from agentmesh.failures import failure_report
 from agentmesh.handlers import Handler
-from agentmesh.outbox import Entry, Key, Outbox, Report, key_of, lease_of
+from agentmesh.outbox import Entry, Key, Kind, Outbox, Report, key_of, lease_of
 from mesh.task.v1 import dispatch_service_pb2
 
 if TYPE_CHECKING:
     from agentmesh.client import Client
 
 log = logging.getLogger("agentmesh")
+
+_LEASE_LOST: Final = "LEASE_LOST"
 
 
 class Running:
@@ -64,12 +66,17 @@ class Running:
             attempt.abandon()
 
     def acknowledge(self, entry: Entry, receipt: dispatch_service_pb2.Receipt) -> None:
-        """Take the receipt of a report; a refusal means that the lease is lost."""
+        """Take the receipt of a report; one that makes no sense to the mesh fails the attempt."""
         if receipt.accepted:
             self._outbox.acknowledged(entry)
-        else:
-            log.warning("report on task %s refused: %s", entry.key[0], receipt.reason)
+            return
+        words = f"{receipt.reason}: {receipt.message}" if receipt.message else receipt.reason
+        log.warning("report on task %s refused: %s", entry.key[0], words)
+        if receipt.reason == _LEASE_LOST or entry.report.HasField("failure"):
             self.stop(receipt.lease)
+        elif entry.kind is Kind.END:
+            failure = failure_report(receipt.lease, "ReportRefused", words, retryable=False)
+            self._outbox.add_end(entry.key, failure)
 
     def leases(self) -> list[dispatch_service_pb2.Lease]:
         """Return the leases of the tasks that run."""

@@ -147,6 +147,7 @@ class Session:
             # Of these, the message has one; the most frequent come first.
             match response.WhichOneof("message"):
                 case "assignments":
+                    self._acknowledge(response.assignments.receipts)
                     for assignment in response.assignments.assignments:
                         self._running.start(assignment)
                 case "receipts":

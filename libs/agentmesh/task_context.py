@@ -27,6 +27,7 @@ _KINDS = {
 
 _MOST_DETAILS = 256 << 10
 _MOST_COST = 1e12
+_MOST_TOKENS = 10**12
 
 
 class TaskContext:
@@ -94,7 +95,11 @@ class TaskContext:
 
     @property
     def dependency_results(self) -> dict[str, Any]:
-        """What the tasks that it depends on returned, by their ids; of those that succeeded."""
+        """What the tasks that it depends on returned, by their ids; of those that succeeded.
+
+        Of more than 1 MiB together the largest are left out, as is what is no JSON value:
+        `client.get_task` has them.
+        """
         results = self._assignment.dependency_results
         return {task_id: from_value(value) for task_id, value in results.items()}
 
@@ -163,9 +168,9 @@ class TaskContext:
         """Add to what the task has used, for its budget and its figures. A sign of life.
 
         Raises:
-            ValueError: It is less than nothing.
+            ValueError: It is less than nothing, or more than anybody can use.
         """
-        if tokens < 0 or not 0 <= cost <= _MOST_COST:
+        if not (0 <= tokens <= _MOST_TOKENS and 0 <= cost <= _MOST_COST):
             raise ValueError(f"nobody can use {tokens} tokens at a cost of {cost}")
         beat = dispatch_service_pb2.TaskHeartbeat()
         beat.usage.tokens, beat.usage.cost = tokens, cost

@@ -214,6 +214,7 @@ class Worker:
             sdk=f"agentmesh-python/{version('agentmesh')}",
             build_id=self._build_id,
             process_id=self._process_id,
+            merges_receipts=True,
         )
 
     def _client(self) -> Client:

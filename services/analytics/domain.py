@@ -19,7 +19,7 @@ class Outcome(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invocation:
     """One thing that an agent was asked to do, and how it went.
 

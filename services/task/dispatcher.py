@@ -20,7 +20,7 @@ from services.task.dispatch.streams import (
     Received,
     Stream,
 )
-from services.task.domain.reports import ENDS, Outcome, Receipt, Released
+from services.task.domain.reports import ENDS, LEASE_LOST, Outcome, Receipt, Released
 from services.task.domain.task import Lease, Task
 from services.task.engine.operations.report import Renewed
 from services.task.engine.seating import Seating
@@ -155,7 +155,8 @@ class Dispatcher:
         if before is not None:
             await before
         for (lease, outcome), receipt in zip(outcomes, receipts, strict=True):
-            if isinstance(outcome, ENDS) or not receipt.accepted:
+            ended = receipt.accepted and isinstance(outcome, ENDS)
+            if ended or receipt.reason == LEASE_LOST:
                 self._seating.drop(stream, lease)
         stream.send(Received(receipts))
 

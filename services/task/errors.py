@@ -135,6 +135,18 @@ class BudgetExceeded(ResourceExhausted):
         super().__init__(message, field="task.parent_id", metadata={"budget": budget})
 
 
+class QuotaExceeded(ResourceExhausted):
+    """The tenant has as many of a thing as it may have."""
+
+    reason = "QUOTA_EXCEEDED"
+
+    def __init__(self, things: str, limit: int) -> None:
+        super().__init__(
+            f"There are {limit} {things}, which is the most; delete one first.",
+            metadata={"limit": str(limit)},
+        )
+
+
 class OffsetExpired(FailedPrecondition):
     """Changes after the offset have been deleted."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from mesh.task.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from mesh.task.v1.bulk_service_pb2_grpc import add_BulkServiceServicer_to_server
@@ -40,6 +41,7 @@ from services.task.servicer.tasks import TaskServicer
 from services.task.settings import BulkSettings, DispatchSettings, RetentionSettings
 from services.task.steering_book import SteeringBook
 from services.task.store import reading
+from services.task.store.setback import bring_near
 from services.task.usecases.attempts import Attempts
 from services.task.usecases.bulk import BulkOperations
 from services.task.usecases.listing import Listing
@@ -47,6 +49,9 @@ from services.task.usecases.queues import Queues
 from services.task.usecases.tasks import Tasks
 from services.task.watches import Watches
 from services.task.watching import Watching
+
+# Of the time after which an unused lane is removed.
+_FRESH_SHARE: Final = 0.25
 
 
 class Replica:
@@ -72,7 +77,10 @@ class Replica:
         backoff = Backoff(rules.retry_backoff, rules.retry_backoff_max)
         self.steering = Steering()
         self.seating = Seating(self.steering)
-        self.lanes = LaneBook(database, self.seating)
+        retention_settings = retention_settings or RetentionSettings()
+        self.lanes = LaneBook(
+            database, self.seating, fresh=retention_settings.keep_lanes * _FRESH_SHARE
+        )
         self.writer = Writer(
             database.url, self.seating, lease=rules.lease, grace=rules.cancel_grace
         )
@@ -95,7 +103,7 @@ class Replica:
         self.watches = Watches(database, self.feed)
         self.bulk = BulkOperations(database, self.writer, self.tasks, self.listing)
         self.bulk_worker = BulkWorker(database, self.bulk, bulk_settings or BulkSettings())
-        self.retention = Retention(database, retention_settings or RetentionSettings())
+        self.retention = Retention(database, retention_settings)
         self.relay = Relay(database, publish)
         blob_settings = blob_settings or BlobSettings()
         stores = open_stores(blob_settings, database)
@@ -106,6 +114,8 @@ class Replica:
             lambda: database.transaction(reading.next_due),
             backoff,
             interval=rules.look_interval,
+            bring_near=lambda: database.transaction(partial(bring_near, lease=rules.lease)),
+            lease=rules.lease,
         )
         self.notifications = Notifications(
             database.url,

@@ -1,19 +1,25 @@
-"""Retention: deletes finished tasks by outcome and age, and output some time after the end."""
+"""Retention: deletes finished tasks by outcome and age, and what else has grown old."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.database.engine import Database
 from meshkit.errors import DomainError
 from services.task.domain.states import TaskState
 from services.task.settings import RetentionSettings
+from services.task.store import bulk, lanes
 from services.task.store import retention as store
 from services.task.store.retention import OutputPlace, OutputStep, TaskPlace, TasksStep
 
 log = structlog.get_logger()
+
+Step = Callable[[AsyncConnection, float, int], Awaitable[int]]
+"""Deals with up to so many things that are so many seconds old; returns how many there were."""
 
 
 class Retention:
@@ -45,6 +51,8 @@ class Retention:
     async def run_once(self) -> int:
         """Delete all that is too old now; return how many tasks that were."""
         await self._delete_output()
+        await self._in_steps(bulk.delete_ended, self._settings.keep_bulk_operations)
+        await self._in_steps(lanes.remove_idle, self._settings.keep_lanes)
         return sum([await self._delete_tasks(state, keep) for state, keep in self._keep.items()])
 
     async def _delete_tasks(self, state: TaskState, keep: float) -> int:
@@ -61,6 +69,16 @@ class Retention:
         place = OutputPlace()
         while (following := (await self._output_step(place)).place) is not None:
             place = following
+            await asyncio.sleep(self._settings.pause)
+
+    async def _in_steps(self, step: Step, keep: float) -> None:
+        most = self._settings.step
+        while True:
+            found = await self._database.transaction(
+                lambda connection: step(connection, keep, most)
+            )
+            if found < most:
+                return
             await asyncio.sleep(self._settings.pause)
 
     async def _tasks_step(self, state: TaskState, keep: float, place: TaskPlace) -> TasksStep:

@@ -36,13 +36,15 @@ class BulkSettings(BaseModel):
 
 
 class RetentionSettings(BaseModel):
-    """How long tasks are kept after their end, and how they are deleted."""
+    """How long tasks are kept after their end, and what else grows old; how it is deleted."""
 
     keep_succeeded: Seconds = Field(7 * _DAY, description="after success; seconds, like the rest")
     keep_failed: Seconds = Field(30 * _DAY, description="after failure")
     keep_cancelled: Seconds = Field(7 * _DAY, description="after cancellation")
     keep_dead_lettered: Seconds = Field(90 * _DAY, description="after the last of the attempts")
     keep_output: Seconds = Field(3600.0, description="streamed output, after the task's end")
+    keep_bulk_operations: Seconds = Field(30 * _DAY, description="after they are done or stopped")
+    keep_lanes: Seconds = Field(_DAY, description="queues of tasks alike, while there are none")
     step: int = Field(200, ge=1, le=5000, description="tasks at a time")
     pause: Annotated[float, Field(ge=0)] = Field(0.1, description="seconds between steps")
     interval: Seconds = Field(60.0, description="time between looks for what is to be deleted")

@@ -20,8 +20,8 @@ from services.task.store import reading
 
 _NO_END: Final = 2**63 - 1
 
-Established = Callable[[], Awaitable[None]]
-"""Is called once everything that happens from now on will be told."""
+Established = Callable[[int], Awaitable[None]]
+"""Is called once everything that happens after a position, which it is given, will be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,10 @@ class Watches:
         position = 0 if watch.after is None and watch.root is not None else watch.after
         while True:
             async with self._feed.subscribed(watch.tenant, watch.concerns) as subscription:
-                if established is not None:
-                    await established()
-                    established = None
                 position = subscription.since if position is None else position
+                if established is not None:
+                    await established(position)
+                    established = None
                 async with aclosing(self._follow(watch, position, subscription)) as changes:
                     async for event, task in changes:
                         position = event.position

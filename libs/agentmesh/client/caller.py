@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from grpc import aio
@@ -15,6 +15,10 @@ from agentmesh.errors import MeshError, from_rpc_error
 ATTEMPTS: Final = 5
 CALL_SECONDS: Final = 15.0
 _BACKOFF_SECONDS: Final = (0.1, 3.0)
+
+
+Begun = Callable[[Mapping[str, Any]], None]
+"""Takes what the mesh says of a stream as it begins, its initial metadata."""
 
 
 class Caller:
@@ -43,14 +47,20 @@ class Caller:
             await wait_before(attempt, error)
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
-    async def stream(self, method: Any, request: Any) -> AsyncGenerator[Any, None]:
+    async def stream(
+        self, method: Any, request: Any, *, begun: Begun | None = None
+    ) -> AsyncGenerator[Any, None]:
         """Call a method and yield its answers, without another attempt.
+
+        `begun` is called before the first of them.
 
         Raises:
             MeshError: The mesh refuses it, can't be reached, or the stream broke off.
         """
         call = method(request, metadata=self.metadata)
         try:
+            if begun is not None:
+                begun(dict(await call.initial_metadata() or ()))
             async for answer in call:
                 yield answer
         except aio.AioRpcError as error:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
-from agentmesh.client.caller import ATTEMPTS, Caller, wait_before
+from agentmesh.client.caller import ATTEMPTS, Begun, Caller, wait_before
 from agentmesh.client.new_task import id_of
 from agentmesh.errors import MeshError
 from agentmesh.resources import Task, TaskEvent
 from mesh.task.v1 import task_service_pb2, task_service_pb2_grpc
 
+_OFFSET: Final = "agentmesh-offset"
 
-class Watching:
+
+class Watching(ABC):
     """The part of a client that follows tasks."""
 
     _caller: Caller
     _tasks: task_service_pb2_grpc.TaskServiceStub
 
+    @abstractmethod
     async def get_task(self, task: Task | str) -> Task:
         """Return a task as it is now."""
-        raise NotImplementedError
 
     async def watch_task(self, task: Task | str, after: int = 0) -> AsyncGenerator[TaskEvent, None]:
         """Yield a task's changes in order to its end, across reconnections without a gap.
@@ -62,9 +65,7 @@ class Watching:
         """Yield the changes of many tasks as they happen, across reconnections without a gap.
 
         Of those that a filter matches, without end; or of a task and all under it, to the
-        end of all of them. `event.offset` is where to go on later with `after`. What
-        happens before the first event is seen is not caught up on if the connection breaks
-        meanwhile, unless there is a `root` or an `after`.
+        end of all of them. `event.offset` is where to go on later with `after`.
 
         Args:
             filter: As for `list_tasks`, judged right after each change.
@@ -75,12 +76,18 @@ class Watching:
             MeshError: The filter can't be read, the offset is too old, or the mesh stays away.
         """
         root_id, failures = id_of(root), 0
+
+        def begun(metadata: Mapping[str, Any]) -> None:
+            nonlocal after
+            after = metadata.get(_OFFSET) or after
+
         while True:
             request = task_service_pb2.WatchTasksRequest(
                 filter=filter, root_id=root_id, after_offset=after
             )
             try:
-                async with aclosing(self._events(self._tasks.WatchTasks, request)) as events:
+                watching = self._events(self._tasks.WatchTasks, request, begun)
+                async with aclosing(watching) as events:
                     async for event in events:
                         yield event
                         after, failures = event.offset, 0
@@ -104,7 +111,9 @@ class Watching:
                     break
         return await self.get_task(task)
 
-    async def _events(self, method: Any, request: Any) -> AsyncGenerator[TaskEvent, None]:
-        async with aclosing(self._caller.stream(method, request)) as messages:
+    async def _events(
+        self, method: Any, request: Any, begun: Begun | None = None
+    ) -> AsyncGenerator[TaskEvent, None]:
+        async with aclosing(self._caller.stream(method, request, begun=begun)) as messages:
             async for message in messages:
                 yield TaskEvent.from_proto(message)

@@ -7,8 +7,7 @@ database, and runs a `meshkit.events.relay.Relay` that empties them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -59,8 +58,7 @@ FROM outbox_dead ORDER BY position`, after which they can be deleted there.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened.
 
     Attributes:

@@ -36,7 +36,6 @@ and `2026-01-31T09:00:00Z` are a number, a truth value and a time unless quoted;
 else is a text. What is of another type is not equal, and neither before nor after.
 """
 
-from meshkit.filtering.equalities import parse_filter
 from meshkit.filtering.fields import (
     BOOLEAN,
     INTEGER,
@@ -100,7 +99,6 @@ __all__ = [
     "enum",
     "matches",
     "parse",
-    "parse_filter",
     "time_text",
     "to_sql",
 ]

@@ -8,10 +8,12 @@ from functools import cache
 from typing import Any, Final
 
 import protovalidate
+from buf.validate import validate_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from meshkit.errors import FieldViolation, InvalidArgument
+from meshkit.interceptors.bounds import surely_within_bounds
 from meshkit.interceptors.chain import Call, Interceptor
 
 _VALIDATOR: Final = protovalidate.Validator()
@@ -47,13 +49,24 @@ def check_bounds(message: Message) -> None:
     """Hold a message within a request, whose own bounds leave it out, against its bounds.
 
     Raises:
-        InvalidArgument: Fields are out of bounds.
+        InvalidArgument: Fields are out of bounds, or hold NUL.
     """
-    if violations := _violations(message):
+    if violations := violations_of(message):
         raise _invalid(violations)
 
 
+def violations_of(message: Message) -> list[FieldViolation]:
+    """Return what of a message within a request is out of bounds or holds NUL."""
+    violations = _violations(message)
+    # As quick here as a look at each text.
+    if b"\0" in message.SerializeToString():
+        violations += _nul_violations(message)
+    return violations
+
+
 def _violations(message: Message) -> list[FieldViolation]:
+    if surely_within_bounds(message):
+        return []
     return [
         FieldViolation(_path(violation), violation.proto.message)
         for violation in _VALIDATOR.collect_violations(message)
@@ -88,7 +101,7 @@ def _nul_violations(message: Message) -> list[FieldViolation]:
 
 
 def _texts(message: Message, prefix: str) -> Iterator[tuple[str, str]]:
-    """Walk over the texts of a message by path, but not into free-form JSON."""
+    """Walk over the texts of a message by path, but not into free-form JSON or what is left out."""
     for field, value in message.ListFields():
         walk = _walk_of(field)
         if walk is not None:
@@ -101,11 +114,17 @@ def _walk_of(field: FieldDescriptor) -> Callable[[str, Any], Iterator[tuple[str,
     if field.type == FieldDescriptor.TYPE_STRING:
         return _texts_of_list if field.is_repeated else _text
     kind = field.message_type
-    if kind is None or kind.file.package == "google.protobuf":
+    if kind is None or kind.file.package == "google.protobuf" or _is_left_out(field):
         return None
     if kind.GetOptions().map_entry:
         return _texts_of_map
     return _texts_of_messages if field.is_repeated else _texts_of_message
+
+
+def _is_left_out(field: FieldDescriptor) -> bool:
+    """Tell whether whoever takes a message holds this field of it against its bounds by itself."""
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    return validate_pb2.IGNORE_ALWAYS in (rules.ignore, rules.repeated.items.ignore)
 
 
 def _text(path: str, text: str) -> Iterator[tuple[str, str]]:

@@ -15,16 +15,15 @@ Rows without a value are ordered as PostgreSQL does unless told otherwise, which
 its indexes do: after all others ascending, before them descending.
 """
 
-from meshkit.paging.ids import (
-    DEFAULT_SIZE,
-    Page,
-    PageRequest,
-    page_of,
-    page_request,
-    page_token,
-)
 from meshkit.paging.orders import MAX_FIELDS, NEWEST_FIRST, Ordering, SortKey, ordering
-from meshkit.paging.pages import Keyset, KeysetPage, keyset, keyset_page, token_after
+from meshkit.paging.pages import (
+    DEFAULT_SIZE,
+    Keyset,
+    KeysetPage,
+    keyset,
+    keyset_page,
+    token_after,
+)
 from meshkit.paging.sql import SortColumns, beyond, paged, sorting
 from meshkit.paging.tokens import SortValue
 
@@ -35,8 +34,6 @@ __all__ = [
     "Keyset",
     "KeysetPage",
     "Ordering",
-    "Page",
-    "PageRequest",
     "SortColumns",
     "SortKey",
     "SortValue",
@@ -44,9 +41,6 @@ __all__ = [
     "keyset",
     "keyset_page",
     "ordering",
-    "page_of",
-    "page_request",
-    "page_token",
     "paged",
     "sorting",
     "token_after",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from mesh.common.v1 import page_pb2
-from meshkit.paging.ids import DEFAULT_SIZE
 from meshkit.paging.orders import Ordering
 from meshkit.paging.tokens import (
     SortValue,
@@ -17,6 +16,9 @@ from meshkit.paging.tokens import (
     encode_value,
     token_invalid,
 )
+
+DEFAULT_SIZE: Final = 50
+"""Most items of a page whose caller doesn't say."""
 
 Item = TypeVar("Item")
 

@@ -63,22 +63,14 @@ class Naming:
     blob_ids: Sequence[UUID]
 
 
-async def mark_used(
-    connection: asyncpg.Connection, tenant: str, blob_ids: Sequence[UUID]
-) -> frozenset[UUID]:
-    """Count one use of a blob for each time it is named; one in use is not removed.
-
-    Return those that don't exist in the tenant. If there are any, nothing was
-    counted, and the caller refuses its operation.
-    """
-    [missing] = await mark_all_used(connection, [Naming(tenant, blob_ids)])
-    return missing
-
-
 async def mark_all_used(
     connection: asyncpg.Connection, namings: Sequence[Naming]
 ) -> list[frozenset[UUID]]:
-    """Do `mark_used` for many operations at once, each of which stands or falls alone."""
+    """Count one use of a blob for each time it is named; one in use is not removed.
+
+    Return for each operation those that don't exist in its tenant. If there are any, nothing
+    was counted for it, and the caller refuses it; each stands or falls alone.
+    """
     missing: list[set[UUID]] = [set() for _ in namings]
     columns = [
         (number, naming.tenant, blob_id)

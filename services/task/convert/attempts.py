@@ -37,7 +37,9 @@ def attempts_to_proto(events: Iterable[TaskEvent]) -> list[task_pb2.Attempt]:
         elif event.type in _OUTCOMES:
             running.outcome = _OUTCOMES[event.type]
             set_time(running.end_time, event.time)
-            add_error(running, event.error)
+            if running.outcome == task_pb2.Attempt.OUTCOME_FAILED:
+                # Any other may come with the error of an earlier attempt.
+                add_error(running, event.error)
             running = None
     return attempts
 

@@ -10,6 +10,7 @@ from google.protobuf.struct_pb2 import Value
 
 from mesh.task.v1 import dispatch_service_pb2 as dispatch
 from mesh.task.v1 import task_policy_pb2
+from meshkit.ids import read_uuid
 from services.task.convert.tasks import blob_of, task_to_proto
 from services.task.dispatch.streams import (
     Assigned,
@@ -31,22 +32,17 @@ from services.task.domain.reports import (
     Released,
     Stopped,
 )
-from services.task.domain.task import Lease, Progress, Task, TaskError, Usage
+from services.task.domain.task import NOTHING, Lease, Progress, Task, TaskError, Usage
 
 
 def lease_from_proto(lease: dispatch.Lease) -> Lease:
     """Decode a lease."""
-    return Lease(UUID(lease.task_id), lease.epoch)
+    return Lease(read_uuid(lease.task_id), lease.epoch)
 
 
 def leases_from_proto(leases: Iterable[dispatch.Lease]) -> list[Lease]:
     """Decode leases."""
     return [lease_from_proto(lease) for lease in leases]
-
-
-def outcomes_from_proto(reports: Iterable[dispatch.Report]) -> list[tuple[Lease, Outcome]]:
-    """Decode what an agent reports, in order."""
-    return [(lease_from_proto(each.lease), outcome_from_proto(each)) for each in reports]
 
 
 def outcome_from_proto(report: dispatch.Report) -> Outcome:  # noqa: PLR0911 - a kind, a return
@@ -79,10 +75,11 @@ def message_to_proto(message: Message) -> dispatch.DispatchResponse:
     """Encode what a stream tells its agent."""
     response = dispatch.DispatchResponse()
     match message:
-        case Assigned(tasks, results):
+        case Assigned(tasks, results, receipts):
             response.assignments.assignments.extend(
                 assignment_to_proto(task, results.get(task.id, {})) for task in tasks
             )
+            response.assignments.receipts.extend(receipts_to_proto(receipts))
         case Received(receipts):
             response.receipts.receipts.extend(receipts_to_proto(receipts))
         case Lost(leases):
@@ -124,7 +121,10 @@ def receipts_to_proto(receipts: Sequence[Receipt]) -> list[dispatch.Receipt]:
     """Encode receipts."""
     return [
         dispatch.Receipt(
-            lease=lease_to_proto(receipt.lease), accepted=receipt.accepted, reason=receipt.reason
+            lease=lease_to_proto(receipt.lease),
+            accepted=receipt.accepted,
+            reason=receipt.reason,
+            message=receipt.message,
         )
         for receipt in receipts
     ]
@@ -150,6 +150,6 @@ def _failed(failure: dispatch.Failure) -> Failed:
 
 def _usage(message: dispatch.Completion | dispatch.Failure | dispatch.TaskHeartbeat) -> Usage:
     if not message.HasField("usage"):
-        return Usage()
+        return NOTHING
     usage: task_policy_pb2.Usage = message.usage
     return Usage(usage.tokens, usage.cost)

@@ -13,6 +13,7 @@ from mesh.task.v1 import payload_pb2, task_pb2
 from meshkit.errors import InvalidArgument
 from meshkit.timestamps import from_timestamp, set_time, to_timestamp
 from services.task.convert.policies import add_policy, policy_from_proto
+from services.task.convert.values import MOST_INLINE, check_json
 from services.task.domain.states import EventType, TaskState, WaitReason
 from services.task.domain.task import NewTask, Progress, Scalar, Task, TaskError, TaskEvent
 from services.task.engine.operations.steer import etag_of
@@ -45,11 +46,19 @@ def new_task_from_proto(task: task_pb2.Task, request_id: str, *, default_attempt
         )
     if task.HasField("schedule_time") and task.HasField("delay"):
         raise InvalidArgument("Give a schedule_time or a delay, not both.", field="task.delay")
+    input_ = _EMPTY_STRUCT
+    if task.HasField("input"):
+        input_ = task.input.SerializeToString(deterministic=True)
+        if len(input_) > MOST_INLINE:
+            raise InvalidArgument(
+                f"The input has {len(input_)} bytes; at most {MOST_INLINE} go along with a task."
+                " Upload what is larger as a blob, and name that in input_payload.",
+                field="task.input",
+            )
+        check_json("task.input", task.input, input_)
     return NewTask(
         capability=task.capability,
-        input=task.input.SerializeToString(deterministic=True)
-        if task.HasField("input")
-        else _EMPTY_STRUCT,
+        input=input_,
         input_payload=task.input_payload.SerializeToString()
         if task.HasField("input_payload")
         else None,
@@ -76,10 +85,15 @@ def attributes_from_proto(attributes: Struct) -> dict[str, Scalar]:
     """Decode attributes.
 
     Raises:
-        InvalidArgument: One is no string, number or boolean.
+        InvalidArgument: One is no string, number or boolean, or holds NUL.
     """
     decoded: dict[str, Scalar] = {}
     for name, value in attributes.fields.items():
+        if "\0" in name or "\0" in value.string_value:
+            raise InvalidArgument(
+                f"The attribute {name!r} holds the NUL character, U+0000; leave it out.",
+                field=f"task.attributes.{name}",
+            )
         match value.WhichOneof("kind"):
             case "string_value":
                 decoded[name] = value.string_value

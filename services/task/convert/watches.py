@@ -12,6 +12,9 @@ from meshkit.errors import InvalidArgument
 from services.task.domain.filters import read_filter
 from services.task.watches import Watch
 
+OFFSET_KEY: Final = "agentmesh-offset"
+"""Key of the initial metadata that tell where a watch begins."""
+
 _VERSION: Final = b"\x01"
 _SIZE: Final = 8
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from services.task.domain.task import NOTHING, Lease, Progress, TaskError, Usage
@@ -12,8 +12,7 @@ LEASE_LOST: Final = "LEASE_LOST"
 """Reason of a refused report: somebody else may have the task by now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """The task is done; `result` is a serialized Value, `payload` a serialized Payload.
 
     `blob` is the one that the payload names, if it names one.
@@ -74,17 +73,24 @@ class Stopped:
     """The agent has stopped the task, as was asked."""
 
 
-Outcome = Progress | Completed | Failed | Released | Output | Alive | Paused | Stopped
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """The report makes no sense; `problem` says why, in words."""
+
+    problem: str
+
+
+Outcome = Progress | Completed | Failed | Released | Output | Alive | Paused | Stopped | Malformed
 """What an agent reports of a task."""
 
 ENDS: Final = (Completed, Failed, Released, Paused, Stopped)
 """The outcomes after which the agent no longer holds the task."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Whether a report counts; if not, `reason` says why."""
+class Receipt(NamedTuple):
+    """Whether a report counts; if not, `reason` says why, and `message` in words."""
 
     lease: Lease
     accepted: bool
     reason: str = ""
+    message: str = ""

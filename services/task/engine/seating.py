@@ -144,10 +144,11 @@ class Seating:
             if isinstance(seat, Stream) and seat.held.get(task.id) == task.epoch:
                 given.setdefault(seat, []).append(task)
         for stream, tasks in given.items():
-            if stream not in self.streams:
+            # Nothing may follow a drain.
+            if stream not in self.streams or not stream.open:
                 self._on_orphans(stream, tasks)
                 continue
-            for batch in batches(tasks):
+            for batch in batches(tasks, changes.results):
                 stream.send(Assigned(batch, changes.results))
 
     def take_for_new(self, task: Task) -> Stream | None:

@@ -58,7 +58,7 @@ def start(changes: Changes, task: Task, seat: Seat) -> None:
     task.epoch += 1
     task.agent_id = seat.agent.id
     task.agent_name = seat.agent.name
-    task.progress = task.error = None
+    task.progress = None
     task.start_time = task.seen_time = changes.now
     task.lease_time = changes.now + timedelta(seconds=changes.lease)
     for key in task.policy.limit_keys:
@@ -168,12 +168,14 @@ def cancel(changes: Changes, task: Task, grace: float) -> None:
 def end(changes: Changes, task: Task, state: TaskState, *, grace: float | None = None) -> None:
     """Bring a task to a terminal state; `error` and `result` are set by now.
 
-    Unless it has succeeded, all under it is called off, within `grace` seconds if they
-    are given.
+    One that has succeeded has no error, whatever came before. Of any other all under it is
+    called off, within `grace` seconds if they are given.
     """
     check_transition(task.state, state)
     leave_agent(changes, task, ended=True)
     task.state = state
+    if state is TaskState.SUCCEEDED:
+        task.error = None
     task.blocked_by = None
     task.pause = None
     task.end_time = changes.now

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from mesh.task.v1 import bulk_service_pb2, bulk_service_pb2_grpc
 from meshkit.interceptors.chain import Context
-from meshkit.paging import page_request, page_token
+from meshkit.paging import NEWEST_FIRST, keyset
 from meshkit.security.principal import current_principal
 from services.task.bulk import BulkWorker
 from services.task.convert import bulk as convert
@@ -42,11 +42,11 @@ class BulkServicer(bulk_service_pb2_grpc.BulkServiceServicer):
     ) -> bulk_service_pb2.ListBulkOperationsResponse:
         """List operations."""
         tenant = current_principal().tenant
-        wanted = page_request(request.page_size, request.page_token, tenant)
+        wanted = keyset(request.page_size, request.page_token, NEWEST_FIRST, tenant)
         page = await self._operations.page(tenant, wanted)
         return bulk_service_pb2.ListBulkOperationsResponse(
             operations=[convert.to_proto(each) for each in page.items],
-            next_page_token=page_token(page, tenant),
+            next_page_token=page.next_page_token,
         )
 
     async def StopBulkOperation(

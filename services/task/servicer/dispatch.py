@@ -11,6 +11,7 @@ from mesh.task.v1 import dispatch_service_pb2_grpc
 from meshkit.interceptors.chain import Context
 from meshkit.security.principal import current_principal
 from services.task.convert import dispatching as convert
+from services.task.convert.reports import outcomes_of
 from services.task.dispatch.streams import DrainCause, Pulse, Stream
 from services.task.dispatcher import Dispatcher
 from services.task.domain.task import Agent, Lease
@@ -52,6 +53,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             build_id=hello.build_id,
             process_id=hello.process_id,
             sdk=hello.sdk,
+            merges=hello.merges_receipts,
         )
         yield await self._welcome(stream, hello)
         self._dispatcher.open(stream)
@@ -93,7 +95,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> dispatch.ReportTasksResponse:
         """Record what became of tasks."""
         agent = Agent(UUID(request.agent_id), current_principal().tenant, "", {})
-        outcomes = convert.outcomes_from_proto(request.reports)
+        outcomes = outcomes_of(dispatch.Reports(reports=request.reports))
         receipts = await self._attempts.report(agent, outcomes)
         return dispatch.ReportTasksResponse(receipts=convert.receipts_to_proto(receipts))
 
@@ -148,7 +150,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def _take(self, stream: Stream, request: Request, recording: asyncio.TaskGroup) -> None:
         match request.WhichOneof("message"):
             case "reports":
-                outcomes = convert.outcomes_from_proto(request.reports.reports)
+                outcomes = outcomes_of(request.reports)
                 await self._dispatcher.take_reports(stream, outcomes, recording)
             case "heartbeat":
                 stream.send(Pulse())

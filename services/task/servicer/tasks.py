@@ -16,7 +16,8 @@ from meshkit.statuses import to_status
 from services.task.convert import tasks as convert
 from services.task.convert.attempts import attempts_to_proto
 from services.task.convert.updates import update_from_proto
-from services.task.convert.watches import offset_of, watch_from_proto
+from services.task.convert.values import MOST_BESIDE, check_value
+from services.task.convert.watches import OFFSET_KEY, offset_of, watch_from_proto
 from services.task.domain.states import EventType
 from services.task.domain.task import NewTask
 from services.task.usecases.listing import Listing
@@ -141,8 +142,8 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
         """Stream the changes of many tasks."""
         watch = watch_from_proto(request, current_principal().tenant)
 
-        async def established() -> None:
-            await context.send_initial_metadata(())
+        async def established(position: int) -> None:
+            await context.send_initial_metadata(((OFFSET_KEY, offset_of(position)),))
 
         async with aclosing(self._watches.follow(watch, established)) as changes:
             async for event, task in changes:
@@ -168,6 +169,7 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
         self, request: task_service_pb2.ResumeTaskRequest, context: Context
     ) -> task_pb2.Task:
         """Answer a paused task."""
+        check_value("answer", request.answer, MOST_BESIDE)
         task = await self._tasks.resume(
             current_principal().tenant,
             UUID(request.task_id),

@@ -11,7 +11,7 @@ from sqlalchemy import Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.paging import PageRequest
+from meshkit.paging import Keyset
 from services.task.domain.bulk import BulkAction, BulkOperation, BulkState, NewBulkOperation
 from services.task.store.walks import Place
 
@@ -83,6 +83,15 @@ _FINISH: Final = text(
     WHERE id = :id AND claimant = :claimant AND state = 'running'
     """
 )
+_DELETE_ENDED: Final = text(
+    """
+    DELETE FROM bulk_operations WHERE id = ANY(ARRAY(
+        SELECT id FROM bulk_operations
+        WHERE end_time <= now() - make_interval(secs => :keep)
+        ORDER BY end_time LIMIT :most FOR UPDATE SKIP LOCKED
+    ))
+    """
+)
 _NOW: Final = text("SELECT clock_timestamp()")
 _LAST_ID: Final = UUID(int=2**128 - 1)
 
@@ -127,10 +136,11 @@ async def get(connection: AsyncConnection, tenant: str, operation_id: UUID) -> B
 
 
 async def list_page(
-    connection: AsyncConnection, tenant: str, wanted: PageRequest
+    connection: AsyncConnection, tenant: str, wanted: Keyset
 ) -> Sequence[BulkOperation]:
     """Return the operations of a page, the newest first, and one more if more follow."""
-    values = {"tenant": tenant, "before": wanted.after or _LAST_ID, "most": wanted.size + 1}
+    [before] = wanted.after or [_LAST_ID]
+    values = {"tenant": tenant, "before": before, "most": wanted.size + 1}
     return [_operation(row) for row in await connection.execute(_LIST, values)]
 
 
@@ -177,6 +187,11 @@ async def progress(
 async def finish(connection: AsyncConnection, operation_id: UUID, claimant: UUID) -> None:
     """Note that all is done."""
     await connection.execute(_FINISH, {"id": operation_id, "claimant": claimant})
+
+
+async def delete_ended(connection: AsyncConnection, keep: float, most: int) -> int:
+    """Delete up to `most` operations that ended so many seconds ago; return how many."""
+    return int((await connection.execute(_DELETE_ENDED, {"keep": keep, "most": most})).rowcount)
 
 
 async def now(connection: AsyncConnection) -> datetime:

@@ -32,6 +32,8 @@ from services.task.tables import FINISHED_TASKS, TASKS
 _SHOWN: Final = (*COMMON, "labels", "attributes", *LIVE, *ENDED)
 # What may be large, and isn't shown in lists.
 _LEFT_OUT: Final = ("result", "result_payload", "checkpoint", "answer")
+_LARGE: Final = ("policy", "progress_message", "error_message")
+_SIZE: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +45,27 @@ class Step:
         last: Where the walk went on to; None if there was nothing.
         at_end: Whether nothing follows.
         walked: How many candidates it passed.
+        sizes: About how many bytes each of the tasks has.
     """
 
     tasks: Sequence[Task]
     last: Place | None
     at_end: bool
     walked: int
+    sizes: Sequence[int] = ()
 
 
 async def walk(connection: AsyncConnection, stretch: Stretch, most: int) -> Step:
     """Return the first `most` tasks of a stretch that pass, without what may be large."""
     await pin_plans(connection)
     rows = (await connection.execute(walk_statement(stretch, most))).mappings().all()
-    tasks = [listed_task_of(row) for row in rows if row["id"] is not None]
+    found = [row for row in rows if row["id"] is not None]
+    tasks, sizes = [listed_task_of(row) for row in found], [_size_of(row) for row in found]
     place, count = _edge(rows)
+    at_end = count < stretch.most
     if len(tasks) == most:
-        place = Place(tasks[-1].create_time, tasks[-1].id)
-        return Step(tasks, place, at_end=False, walked=count)
-    return Step(tasks, place, at_end=count < stretch.most, walked=count)
+        place, at_end = Place(tasks[-1].create_time, tasks[-1].id), False
+    return Step(tasks, place, at_end, count, sizes)
 
 
 async def count_stretch(
@@ -157,6 +162,12 @@ def _edge_of(candidates: CTE, *, newest_first: bool) -> Any:
         .select_from(counted.outerjoin(last, true()))
         .subquery("edge")
     )
+
+
+def _size_of(row: Any) -> int:
+    """Return about how many bytes a task has by what may be large of what is shown."""
+    given = (str(row["labels"]), str(row["attributes"]), *(row[name] for name in _LARGE))
+    return _SIZE + sum(len(each.encode()) for each in given if each) + len(row["pause"] or b"")
 
 
 def _edge(rows: Sequence[Any]) -> tuple[Place | None, int]:

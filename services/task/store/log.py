@@ -48,7 +48,8 @@ _READ: Final = text(
     """
 ).bindparams(bindparam("tenants", type_=ARRAY(Text)))
 
-_LAST: Final = text("SELECT coalesce(max(position), 0) FROM task_events")
+# The last ones may have been deleted.
+_LAST: Final = text("SELECT greatest(max(position), (SELECT floor FROM task_log)) FROM task_events")
 _WRITERS: Final = text(
     """
     SELECT virtualtransaction FROM pg_locks
@@ -87,7 +88,9 @@ _TREE_LIVES: Final = text(
 )
 
 _SHARED: Final = ", ".join((*COMMON, "labels", "attributes"))
-_LIVE: Final = ", ".join(LIVE)
+# What may be large, and an event itself tells.
+_LEFT_OUT: Final = ("checkpoint", "answer", "pause")
+_LIVE: Final = ", ".join(f"NULL AS {name}" if name in _LEFT_OUT else name for name in LIVE)
 _LIVE_TASKS: Final = text(
     f"SELECT {_SHARED}, {_LIVE}, NULL AS end_time FROM tasks WHERE id = ANY(:ids)"
 )
@@ -131,7 +134,7 @@ async def read_log(
 
 
 async def last_position(connection: AsyncConnection) -> int:
-    """Return the last position that can be seen."""
+    """Return the last position that can be seen, or could before it was deleted."""
     return int((await connection.execute(_LAST)).scalar_one())
 
 

@@ -61,6 +61,12 @@ _SET_ROUTING: Final = text(
 _DELETE_ROUTING: Final = text(
     "DELETE FROM build_routings WHERE tenant = :tenant AND capability = :capability"
 )
+_COUNT_OTHER_PAUSES: Final = text(
+    "SELECT count(*) FROM pauses WHERE tenant = :tenant AND (kind, target) <> (:kind, :target)"
+)
+_COUNT_OTHER_ROUTINGS: Final = text(
+    "SELECT count(*) FROM build_routings WHERE tenant = :tenant AND capability <> :capability"
+)
 _NOTIFY: Final = text("SELECT pg_notify(:channel, '')")
 
 
@@ -105,6 +111,18 @@ async def list_pauses(connection: AsyncConnection, tenant: str, most: int) -> li
     """Return the pauses of a tenant that are in force, the newest first."""
     rows = await connection.execute(_LIST, {"tenant": tenant, "most": most})
     return [_pause(row) for row in rows.mappings()]
+
+
+async def count_other_pauses(connection: AsyncConnection, pause: Pause) -> int:
+    """Count the pauses of a tenant but those that this one would replace."""
+    values = {"tenant": pause.tenant, "kind": pause.kind.value, "target": pause.target}
+    return int((await connection.execute(_COUNT_OTHER_PAUSES, values)).scalar_one())
+
+
+async def count_other_routings(connection: AsyncConnection, routing: BuildRouting) -> int:
+    """Count the build routings of a tenant but that which this one would replace."""
+    values = {"tenant": routing.tenant, "capability": routing.capability}
+    return int((await connection.execute(_COUNT_OTHER_ROUTINGS, values)).scalar_one())
 
 
 async def all_routings(connection: AsyncConnection) -> list[BuildRouting]:

@@ -11,7 +11,7 @@ from uuid import UUID
 from meshkit.database.engine import Database
 from meshkit.errors import AlreadyExists, DomainError, Unavailable
 from meshkit.ids import IdSource, uuid7
-from meshkit.paging import Page, PageRequest, page_of
+from meshkit.paging import Keyset, KeysetPage, keyset_page
 from meshkit.security.principal import Principal, acting_for
 from services.task.domain.bulk import (
     APPLIES_TO,
@@ -100,12 +100,12 @@ class BulkOperations:
             raise BulkOperationNotFound
         return operation
 
-    async def page(self, tenant: str, wanted: PageRequest) -> Page[BulkOperation]:
+    async def page(self, tenant: str, wanted: Keyset) -> KeysetPage[BulkOperation]:
         """Return a page of the tenant's operations, the newest first."""
         found = await self._database.transaction(
             lambda connection: store.list_page(connection, tenant, wanted)
         )
-        return page_of(found, wanted, lambda operation: operation.id)
+        return keyset_page(found, wanted, lambda operation: {"id": operation.id})
 
     async def stop(self, tenant: str, operation_id: UUID) -> BulkOperation:
         """Stop an operation; one that has ended stays as it is.

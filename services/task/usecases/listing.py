@@ -40,7 +40,10 @@ MOST_COUNTED: Final = 100_000
 _SORTABLE: Final = {"create_time": TIME, "priority": INTEGER}
 _NEWEST_FIRST: Final = "create_time desc"
 _STEP: Final = 1000
-_MOST_STEPS: Final = 20
+_MOST_WALKED: Final = 20_000
+# Tasks may be large by what is shown of them, and what takes a page must fit into a message.
+_AT_A_TIME: Final = 100
+_MOST_BYTES: Final = 2 << 20
 _COUNT_STEP: Final = 5000
 
 
@@ -100,20 +103,22 @@ class Listing:
 
     async def _page(self, path: Path, wanted: Keyset) -> KeysetPage[Task]:
         newest_first = wanted.ordering.keys[-1].descending
-        size = wanted.size + 1  # one more than the page holds, to see whether any follow
-        step = size if path.exact else max(_STEP, size)
         tasks: list[Task] = []
         position = _beginning(path, wanted)
-        for _ in range(_MOST_STEPS):
-            missing = size - len(tasks)
+        walked = taken = 0
+        while walked < _MOST_WALKED:
+            # One more than the page holds, to see whether any follow.
+            most = min(wanted.size + 1 - len(tasks), _AT_A_TIME)
             priorities = path.priorities if position.priority is None else (position.priority,)
+            step = most if path.exact else _STEP
             stretch = Stretch(path, priorities, newest_first, position.place, step)
-            done = await self._walk(stretch, missing)
-            tasks += done.tasks
-            if len(tasks) == size:
-                last = tasks[wanted.size - 1]
-                place = Place(last.create_time, last.id)
-                return _page_to(wanted, tasks[:-1], _Position(last.priority, place))
+            done = await self._walk(stretch, most)
+            for task, size in zip(done.tasks, done.sizes, strict=True):
+                if len(tasks) == wanted.size or (tasks and taken + size > _MOST_BYTES):
+                    return _page_after(wanted, tasks)
+                tasks.append(task)
+                taken += size
+            walked += done.walked
             following = _following(path, wanted.ordering, position, done)
             if following is None:
                 return KeysetPage(tasks, "")
@@ -197,6 +202,11 @@ def _next_priority(path: Path, order: Ordering, after: int | None) -> int | None
         if after is None or (priority < after if descending else priority > after):
             return priority
     return None
+
+
+def _page_after(wanted: Keyset, tasks: Sequence[Task]) -> KeysetPage[Task]:
+    last = tasks[-1]
+    return _page_to(wanted, tasks, _Position(last.priority, Place(last.create_time, last.id)))
 
 
 def _page_to(wanted: Keyset, tasks: Sequence[Task], position: _Position) -> KeysetPage[Task]:

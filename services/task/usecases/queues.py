@@ -12,10 +12,12 @@ from services.task.domain.steering import BuildRouting, Pause
 from services.task.engine.batch import STEERED
 from services.task.engine.operations.pauses import BeginPause, EndPause
 from services.task.engine.writer import Writer
+from services.task.errors import QuotaExceeded
 from services.task.store import connections, queues, steering
 from services.task.store.queues import Queue
 
 _MOST_QUEUES: Final = 1000
+# Every replica keeps all of these in memory.
 _MOST_PAUSES: Final = 1000
 _MOST_ROUTINGS: Final = 1000
 _MOST_CONNECTIONS: Final = 10_000
@@ -61,7 +63,13 @@ class Queues:
 
         Raises:
             InvalidArgument: It would have ended already.
+            QuotaExceeded: There are too many.
         """
+        others = await self._database.transaction(
+            lambda connection: steering.count_other_pauses(connection, pause)
+        )
+        if others >= _MOST_PAUSES:
+            raise QuotaExceeded("pauses", _MOST_PAUSES)
         begun: Pause = await self._writer.do(BeginPause(pause))
         await self._steered.load()
         return begun
@@ -86,12 +94,18 @@ class Queues:
 
         Raises:
             InvalidArgument: A share goes to no build.
+            QuotaExceeded: There are too many.
         """
         if routing.ramping_percent and not routing.ramping_build_id:
             raise InvalidArgument(
                 "A share is given to no build; name the ramping one, or give it 0 percent.",
                 field="routing.ramping_build_id",
             )
+        others = await self._database.transaction(
+            lambda connection: steering.count_other_routings(connection, routing)
+        )
+        if others >= _MOST_ROUTINGS:
+            raise QuotaExceeded("build routings", _MOST_ROUTINGS)
         stored = await self._database.transaction(
             lambda connection: steering.set_routing(connection, routing, STEERED)
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
 from meshkit.database.engine import Database
-from meshkit.errors import DomainError
+from meshkit.errors import DomainError, Unavailable
 from meshkit.ids import IdSource, uuid7
 from meshkit.security.principal import Principal
 from services.task.blobs.payloads import blob_named
@@ -102,9 +103,18 @@ class Tasks:
         return outcomes
 
     async def _create_all(self, creations: Sequence[Creation]) -> Sequence[Created]:
-        made: Sequence[Created] = await self._writer.do(
-            CreateTasks(creations), weight=len(creations)
-        )
+        try:
+            made: Sequence[Created] = await self._writer.do(
+                CreateTasks(creations), weight=len(creations)
+            )
+        except Unavailable:
+            raise
+        except DomainError as refusal:
+            if len(creations) == 1:
+                return [refusal]
+            # What is wrong with one must not keep the others out.
+            apart = await asyncio.gather(*(self._create_all([each]) for each in creations))
+            return [outcome for [outcome] in apart]
         return made
 
     async def get(self, tenant: str, task_id: UUID) -> Task:

@@ -108,6 +108,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Changes after the offset of a watch have been deleted for their age: list anew, and watch from
     now on.
     """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 49
+    """The tenant has as many of these as it may have; metadata `limit` tells how many."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of an error, carried in `google.rpc.ErrorInfo.reason`
@@ -200,4 +202,6 @@ ERROR_REASON_OFFSET_EXPIRED: ErrorReason.ValueType  # 48
 """Changes after the offset of a watch have been deleted for their age: list anew, and watch from
 now on.
 """
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 49
+"""The tenant has as many of these as it may have; metadata `limit` tells how many."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

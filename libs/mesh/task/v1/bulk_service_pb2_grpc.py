@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class BulkServiceStub:
-    """Does one thing to all tasks that a filter matches, in the background, in small steps.
+    """Does one thing to all tasks that a filter matches, in the background, in small steps. An operation
+    that has ended is kept for 30 days, unless the mesh is set otherwise.
     """
 
     def __init__(self, channel):
@@ -58,7 +59,8 @@ class BulkServiceStub:
 
 
 class BulkServiceServicer:
-    """Does one thing to all tasks that a filter matches, in the background, in small steps.
+    """Does one thing to all tasks that a filter matches, in the background, in small steps. An operation
+    that has ended is kept for 30 days, unless the mesh is set otherwise.
     """
 
     def StartBulkOperation(self, request, context):
@@ -122,7 +124,8 @@ def add_BulkServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BulkService:
-    """Does one thing to all tasks that a filter matches, in the background, in small steps.
+    """Does one thing to all tasks that a filter matches, in the background, in small steps. An operation
+    that has ended is kept for 30 days, unless the mesh is set otherwise.
     """
 
     @staticmethod

@@ -13,7 +13,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BulkServiceStub:
-    """Does one thing to all tasks that a filter matches, in the background, in small steps."""
+    """Does one thing to all tasks that a filter matches, in the background, in small steps. An operation
+    that has ended is kept for 30 days, unless the mesh is set otherwise.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartBulkOperation: _aio.UnaryUnaryMultiCallable[_bulk_service_pb2.StartBulkOperationRequest, _bulk_service_pb2.BulkOperation]
@@ -28,7 +30,9 @@ class BulkServiceStub:
     """Stops an operation; what it has done stays done. Idempotent."""
 
 class BulkServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Does one thing to all tasks that a filter matches, in the background, in small steps."""
+    """Does one thing to all tasks that a filter matches, in the background, in small steps. An operation
+    that has ended is kept for 30 days, unless the mesh is set otherwise.
+    """
 
     @_abc_1.abstractmethod
     def StartBulkOperation(

@@ -175,6 +175,7 @@ class Hello(_message.Message):
     SDK_FIELD_NUMBER: _builtins.int
     BUILD_ID_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
+    MERGES_RECEIPTS_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """Id of the agent, as the registry gave it."""
     slots: _builtins.int
@@ -186,6 +187,10 @@ class Hello(_message.Message):
     process_id: _builtins.str
     """Id of the process, the same on each of its streams: a new stream of a process ends its old one.
     Empty for a process that opens one stream only.
+    """
+    merges_receipts: _builtins.bool
+    """Whether the process reads the receipts that come along with assignments. Without it every
+    receipt comes in a message of its own kind.
     """
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -205,10 +210,11 @@ class Hello(_message.Message):
         sdk: _builtins.str = ...,
         build_id: _builtins.str = ...,
         process_id: _builtins.str = ...,
+        merges_receipts: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "build_id", b"build_id", "capabilities", b"capabilities", "holding", b"holding", "process_id", b"process_id", "sdk", b"sdk", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "build_id", b"build_id", "capabilities", b"capabilities", "holding", b"holding", "merges_receipts", b"merges_receipts", "process_id", b"process_id", "sdk", b"sdk", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,18 +263,24 @@ class Assignments(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    RECEIPTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]:
         """The assignments, in the order to start them."""
+
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]:
+        """Receipts of earlier reports, as in `Receipts`; only for a process whose hello said so."""
 
     def __init__(
         self,
         *,
         assignments: _abc.Iterable[Global___Assignment] | None = ...,
+        receipts: _abc.Iterable[Global___Receipt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "receipts", b"receipts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,7 +336,9 @@ class Assignment(_message.Message):
 
     @_builtins.property
     def dependency_results(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Value]:
-        """What the tasks that it depends on returned, by their ids; of those that succeeded."""
+        """What the tasks that it depends on returned, by their ids; of those that succeeded. If that is
+        more than 1 MiB, the largest are left out: GetTask has them.
+        """
 
     def __init__(
         self,
@@ -345,7 +359,10 @@ Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
 
 @_typing.final
 class Reports(_message.Message):
-    """What became of tasks."""
+    """What became of tasks. Each report is held against its bounds by itself: texts are cut to them,
+    usage and `retry_after` beyond them are left out, and a report that is wrong otherwise is refused
+    by its receipt, alone.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -452,7 +469,7 @@ class Completion(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def result(self) -> _struct_pb2.Value:
-        """What the task returns."""
+        """What the task returns; to 1 MiB, as a message."""
 
     @_builtins.property
     def payload(self) -> _payload_pb2.Payload:
@@ -487,7 +504,7 @@ class TaskHeartbeat(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def checkpoint(self) -> _struct_pb2.Value:
-        """How far it has come, in a form that the handler of the next attempt understands."""
+        """How far it has come, in a form that the handler of the next attempt understands; to 256 KiB."""
 
     @_builtins.property
     def usage(self) -> _task_policy_pb2.Usage:
@@ -620,12 +637,17 @@ class Receipt(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     ACCEPTED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     accepted: _builtins.bool
     """True when the report is durable. A repeated terminal report of the same
     lease is accepted again without a further effect.
     """
     reason: _builtins.str
-    """Why the report was refused, an ErrorReason without its prefix."""
+    """Why the report was refused, an ErrorReason without its prefix. After any other than LEASE_LOST
+    the lease goes on, and the agent may report otherwise.
+    """
+    message: _builtins.str
+    """What is wrong with a report that was refused, in words."""
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The lease that the report named."""
@@ -636,10 +658,11 @@ class Receipt(_message.Message):
         lease: Global___Lease | None = ...,
         accepted: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "lease", b"lease", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "lease", b"lease", "message", b"message", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -920,7 +943,9 @@ class ReportTasksRequest(_message.Message):
     """Id of the agent."""
     @_builtins.property
     def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]:
-        """The reports, in the order they happened; 1 to 1000."""
+        """The reports, in the order they happened; 1 to 1000. Each is held against its bounds by itself,
+        as those of a stream are.
+        """
 
     def __init__(
         self,

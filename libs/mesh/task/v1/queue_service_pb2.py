@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from mesh.common.v1 import options_pb2 as mesh_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n mesh/task/v1/queue_service.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmesh/common/v1/options.proto\"\x87\x01\n\x05Queue\x12\x12\n\ncapability\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\x03\x12\x0f\n\x07running\x18\x03 \x01(\x03\x12\x11\n\tscheduled\x18\x04 \x01(\x03\x12\x36\n\x12oldest_create_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x13\n\x11ListQueuesRequest\"9\n\x12ListQueuesResponse\x12#\n\x06queues\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.Queue\"\x98\x02\n\x05Pause\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12 \n\ncapability\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x19\n\x03key\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x1c\n\x08\x61gent_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00\x12)\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x06reason\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x15\n\x07\x63reator\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x42\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01\"D\n\x12\x43reatePauseRequest\x12.\n\x05pause\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.PauseB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"\x13\n\x11ListPausesRequest\"9\n\x12ListPausesResponse\x12#\n\x06pauses\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.Pause\"4\n\x12\x44\x65letePauseRequest\x12\x1e\n\x08pause_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x15\n\x13\x44\x65letePauseResponse\"\xdb\x01\n\x0c\x42uildRouting\x12\"\n\ncapability\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12(\n\x10\x63urrent_build_id\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\"\n\x10ramping_build_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\"\n\x0framping_percent\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"Q\n\x16SetBuildRoutingRequest\x12\x37\n\x07routing\x18\x01 \x01(\x0b\x32\x1a.mesh.task.v1.BuildRoutingB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"\x1a\n\x18ListBuildRoutingsRequest\"I\n\x19ListBuildRoutingsResponse\x12,\n\x08routings\x18\x01 \x03(\x0b\x32\x1a.mesh.task.v1.BuildRouting\"?\n\x19\x44\x65leteBuildRoutingRequest\x12\"\n\ncapability\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\"\x1c\n\x1a\x44\x65leteBuildRoutingResponse\"\x90\x02\n\nConnection\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x12\n\nagent_name\x18\x02 \x01(\t\x12\x12\n\nprocess_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\r\n\x05slots\x18\x05 \x01(\x05\x12\x0c\n\x04held\x18\x06 \x01(\x05\x12\x10\n\x08\x62uild_id\x18\x07 \x01(\t\x12\x0b\n\x03sdk\x18\x08 \x01(\t\x12\x30\n\x0c\x63onnect_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08task_ids\x18\x0b \x03(\t\"\x18\n\x16ListConnectionsRequest\"H\n\x17ListConnectionsResponse\x12-\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\x18.mesh.task.v1.Connection2\xee\x08\n\x0cQueueService\x12v\n\nListQueues\x12\x1f.mesh.task.v1.ListQueuesRequest\x1a .mesh.task.v1.ListQueuesResponse\"%\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/queues\x12u\n\x0b\x43reatePause\x12 .mesh.task.v1.CreatePauseRequest\x1a\x13.mesh.task.v1.Pause\"/\xca\xda\x18\x0e\n\ntask:pause\x18\x01\x82\xd3\xe4\x93\x02\x17\"\x0e/api/v1/pauses:\x05pause\x12v\n\nListPauses\x12\x1f.mesh.task.v1.ListPausesRequest\x1a .mesh.task.v1.ListPausesResponse\"%\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/pauses\x12\x87\x01\n\x0b\x44\x65letePause\x12 .mesh.task.v1.DeletePauseRequest\x1a!.mesh.task.v1.DeletePauseResponse\"3\xca\xda\x18\x0e\n\ntask:pause\x18\x01\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/pauses/{pause_id}\x12\xa2\x01\n\x0fSetBuildRouting\x12$.mesh.task.v1.SetBuildRoutingRequest\x1a\x1a.mesh.task.v1.BuildRouting\"M\xca\xda\x18\x0e\n\ntask:route\x18\x01\x82\xd3\xe4\x93\x02\x35\x1a*/api/v1/buildRoutings/{routing.capability}:\x07routing\x12\x92\x01\n\x11ListBuildRoutings\x12&.mesh.task.v1.ListBuildRoutingsRequest\x1a\'.mesh.task.v1.ListBuildRoutingsResponse\",\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/buildRoutings\x12\xa5\x01\n\x12\x44\x65leteBuildRouting\x12\'.mesh.task.v1.DeleteBuildRoutingRequest\x1a(.mesh.task.v1.DeleteBuildRoutingResponse\"<\xca\xda\x18\x0e\n\ntask:route\x18\x01\x82\xd3\xe4\x93\x02$*\"/api/v1/buildRoutings/{capability}\x12\x8a\x01\n\x0fListConnections\x12$.mesh.task.v1.ListConnectionsRequest\x1a%.mesh.task.v1.ListConnectionsResponse\"*\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/connectionsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n mesh/task/v1/queue_service.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmesh/common/v1/options.proto\"\x87\x01\n\x05Queue\x12\x12\n\ncapability\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\x03\x12\x0f\n\x07running\x18\x03 \x01(\x03\x12\x11\n\tscheduled\x18\x04 \x01(\x03\x12\x36\n\x12oldest_create_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x13\n\x11ListQueuesRequest\"9\n\x12ListQueuesResponse\x12#\n\x06queues\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.Queue\"\xab\x02\n\x05Pause\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12 \n\ncapability\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x19\n\x03key\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x1c\n\x08\x61gent_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00\x12<\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\x1a\x07\x08\x80\x9c\xcc\xf0\xaf\x07\x32\x00\x12\x18\n\x06reason\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x15\n\x07\x63reator\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x42\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01\"D\n\x12\x43reatePauseRequest\x12.\n\x05pause\x18\x01 \x01(\x0b\x32\x13.mesh.task.v1.PauseB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"\x13\n\x11ListPausesRequest\"9\n\x12ListPausesResponse\x12#\n\x06pauses\x18\x01 \x03(\x0b\x32\x13.mesh.task.v1.Pause\"4\n\x12\x44\x65letePauseRequest\x12\x1e\n\x08pause_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x15\n\x13\x44\x65letePauseResponse\"\xdb\x01\n\x0c\x42uildRouting\x12\"\n\ncapability\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12(\n\x10\x63urrent_build_id\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\"\n\x10ramping_build_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\"\n\x0framping_percent\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"Q\n\x16SetBuildRoutingRequest\x12\x37\n\x07routing\x18\x01 \x01(\x0b\x32\x1a.mesh.task.v1.BuildRoutingB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"\x1a\n\x18ListBuildRoutingsRequest\"I\n\x19ListBuildRoutingsResponse\x12,\n\x08routings\x18\x01 \x03(\x0b\x32\x1a.mesh.task.v1.BuildRouting\"?\n\x19\x44\x65leteBuildRoutingRequest\x12\"\n\ncapability\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\"\x1c\n\x1a\x44\x65leteBuildRoutingResponse\"\x90\x02\n\nConnection\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x12\n\nagent_name\x18\x02 \x01(\t\x12\x12\n\nprocess_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\r\n\x05slots\x18\x05 \x01(\x05\x12\x0c\n\x04held\x18\x06 \x01(\x05\x12\x10\n\x08\x62uild_id\x18\x07 \x01(\t\x12\x0b\n\x03sdk\x18\x08 \x01(\t\x12\x30\n\x0c\x63onnect_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08task_ids\x18\x0b \x03(\t\"\x18\n\x16ListConnectionsRequest\"H\n\x17ListConnectionsResponse\x12-\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\x18.mesh.task.v1.Connection2\xee\x08\n\x0cQueueService\x12v\n\nListQueues\x12\x1f.mesh.task.v1.ListQueuesRequest\x1a .mesh.task.v1.ListQueuesResponse\"%\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/queues\x12u\n\x0b\x43reatePause\x12 .mesh.task.v1.CreatePauseRequest\x1a\x13.mesh.task.v1.Pause\"/\xca\xda\x18\x0e\n\ntask:pause\x18\x01\x82\xd3\xe4\x93\x02\x17\"\x0e/api/v1/pauses:\x05pause\x12v\n\nListPauses\x12\x1f.mesh.task.v1.ListPausesRequest\x1a .mesh.task.v1.ListPausesResponse\"%\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/pauses\x12\x87\x01\n\x0b\x44\x65letePause\x12 .mesh.task.v1.DeletePauseRequest\x1a!.mesh.task.v1.DeletePauseResponse\"3\xca\xda\x18\x0e\n\ntask:pause\x18\x01\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/pauses/{pause_id}\x12\xa2\x01\n\x0fSetBuildRouting\x12$.mesh.task.v1.SetBuildRoutingRequest\x1a\x1a.mesh.task.v1.BuildRouting\"M\xca\xda\x18\x0e\n\ntask:route\x18\x01\x82\xd3\xe4\x93\x02\x35\x1a*/api/v1/buildRoutings/{routing.capability}:\x07routing\x12\x92\x01\n\x11ListBuildRoutings\x12&.mesh.task.v1.ListBuildRoutingsRequest\x1a\'.mesh.task.v1.ListBuildRoutingsResponse\",\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/buildRoutings\x12\xa5\x01\n\x12\x44\x65leteBuildRouting\x12\'.mesh.task.v1.DeleteBuildRoutingRequest\x1a(.mesh.task.v1.DeleteBuildRoutingResponse\"<\xca\xda\x18\x0e\n\ntask:route\x18\x01\x82\xd3\xe4\x93\x02$*\"/api/v1/buildRoutings/{capability}\x12\x8a\x01\n\x0fListConnections\x12$.mesh.task.v1.ListConnectionsRequest\x1a%.mesh.task.v1.ListConnectionsResponse\"*\xca\xda\x18\x0b\n\ttask:read\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/connectionsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAUSE'].fields_by_name['key']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_PAUSE'].fields_by_name['agent_id']._loaded_options = None
   _globals['_PAUSE'].fields_by_name['agent_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_PAUSE'].fields_by_name['until']._loaded_options = None
+  _globals['_PAUSE'].fields_by_name['until']._serialized_options = b'\272H\016\262\001\013\032\007\010\200\234\314\360\257\0072\000'
   _globals['_PAUSE'].fields_by_name['reason']._loaded_options = None
   _globals['_PAUSE'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\200\010'
   _globals['_PAUSE'].fields_by_name['creator']._loaded_options = None
@@ -93,35 +95,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTQUEUESRESPONSE']._serialized_start=364
   _globals['_LISTQUEUESRESPONSE']._serialized_end=421
   _globals['_PAUSE']._serialized_start=424
-  _globals['_PAUSE']._serialized_end=704
-  _globals['_CREATEPAUSEREQUEST']._serialized_start=706
-  _globals['_CREATEPAUSEREQUEST']._serialized_end=774
-  _globals['_LISTPAUSESREQUEST']._serialized_start=776
-  _globals['_LISTPAUSESREQUEST']._serialized_end=795
-  _globals['_LISTPAUSESRESPONSE']._serialized_start=797
-  _globals['_LISTPAUSESRESPONSE']._serialized_end=854
-  _globals['_DELETEPAUSEREQUEST']._serialized_start=856
-  _globals['_DELETEPAUSEREQUEST']._serialized_end=908
-  _globals['_DELETEPAUSERESPONSE']._serialized_start=910
-  _globals['_DELETEPAUSERESPONSE']._serialized_end=931
-  _globals['_BUILDROUTING']._serialized_start=934
-  _globals['_BUILDROUTING']._serialized_end=1153
-  _globals['_SETBUILDROUTINGREQUEST']._serialized_start=1155
-  _globals['_SETBUILDROUTINGREQUEST']._serialized_end=1236
-  _globals['_LISTBUILDROUTINGSREQUEST']._serialized_start=1238
-  _globals['_LISTBUILDROUTINGSREQUEST']._serialized_end=1264
-  _globals['_LISTBUILDROUTINGSRESPONSE']._serialized_start=1266
-  _globals['_LISTBUILDROUTINGSRESPONSE']._serialized_end=1339
-  _globals['_DELETEBUILDROUTINGREQUEST']._serialized_start=1341
-  _globals['_DELETEBUILDROUTINGREQUEST']._serialized_end=1404
-  _globals['_DELETEBUILDROUTINGRESPONSE']._serialized_start=1406
-  _globals['_DELETEBUILDROUTINGRESPONSE']._serialized_end=1434
-  _globals['_CONNECTION']._serialized_start=1437
-  _globals['_CONNECTION']._serialized_end=1709
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=1711
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=1735
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=1737
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=1809
-  _globals['_QUEUESERVICE']._serialized_start=1812
-  _globals['_QUEUESERVICE']._serialized_end=2946
+  _globals['_PAUSE']._serialized_end=723
+  _globals['_CREATEPAUSEREQUEST']._serialized_start=725
+  _globals['_CREATEPAUSEREQUEST']._serialized_end=793
+  _globals['_LISTPAUSESREQUEST']._serialized_start=795
+  _globals['_LISTPAUSESREQUEST']._serialized_end=814
+  _globals['_LISTPAUSESRESPONSE']._serialized_start=816
+  _globals['_LISTPAUSESRESPONSE']._serialized_end=873
+  _globals['_DELETEPAUSEREQUEST']._serialized_start=875
+  _globals['_DELETEPAUSEREQUEST']._serialized_end=927
+  _globals['_DELETEPAUSERESPONSE']._serialized_start=929
+  _globals['_DELETEPAUSERESPONSE']._serialized_end=950
+  _globals['_BUILDROUTING']._serialized_start=953
+  _globals['_BUILDROUTING']._serialized_end=1172
+  _globals['_SETBUILDROUTINGREQUEST']._serialized_start=1174
+  _globals['_SETBUILDROUTINGREQUEST']._serialized_end=1255
+  _globals['_LISTBUILDROUTINGSREQUEST']._serialized_start=1257
+  _globals['_LISTBUILDROUTINGSREQUEST']._serialized_end=1283
+  _globals['_LISTBUILDROUTINGSRESPONSE']._serialized_start=1285
+  _globals['_LISTBUILDROUTINGSRESPONSE']._serialized_end=1358
+  _globals['_DELETEBUILDROUTINGREQUEST']._serialized_start=1360
+  _globals['_DELETEBUILDROUTINGREQUEST']._serialized_end=1423
+  _globals['_DELETEBUILDROUTINGRESPONSE']._serialized_start=1425
+  _globals['_DELETEBUILDROUTINGRESPONSE']._serialized_end=1453
+  _globals['_CONNECTION']._serialized_start=1456
+  _globals['_CONNECTION']._serialized_end=1728
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=1730
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=1754
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=1756
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=1828
+  _globals['_QUEUESERVICE']._serialized_start=1831
+  _globals['_QUEUESERVICE']._serialized_end=2965
 # @@protoc_insertion_point(module_scope)

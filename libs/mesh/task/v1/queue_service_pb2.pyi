@@ -128,7 +128,7 @@ class Pause(_message.Message):
     """Subject that made it."""
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """When it ends by itself; unset for when it is deleted."""
+        """When it ends by itself, to the year 9998; unset for when it is deleted."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

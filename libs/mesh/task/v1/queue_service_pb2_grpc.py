@@ -90,7 +90,7 @@ class QueueServiceServicer:
 
     def CreatePause(self, request, context):
         """Pauses a queue, a key or an agent: tasks are accepted, but none goes out. Running ones go on.
-        Idempotent; a second pause of the same replaces the first.
+        Idempotent; a second pause of the same replaces the first. A tenant may have 1000.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,7 +111,7 @@ class QueueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetBuildRouting(self, request, context):
-        """Says which builds of the agents' code get the tasks of a capability.
+        """Says which builds of the agents' code get the tasks of a capability. A tenant may have 1000.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

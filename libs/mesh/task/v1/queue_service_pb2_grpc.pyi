@@ -20,14 +20,14 @@ class QueueServiceStub:
     """Lists the capabilities that tasks wait for or run under, with how many, by name."""
     CreatePause: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.CreatePauseRequest, _queue_service_pb2.Pause]
     """Pauses a queue, a key or an agent: tasks are accepted, but none goes out. Running ones go on.
-    Idempotent; a second pause of the same replaces the first.
+    Idempotent; a second pause of the same replaces the first. A tenant may have 1000.
     """
     ListPauses: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.ListPausesRequest, _queue_service_pb2.ListPausesResponse]
     """Lists the pauses in force, the newest first."""
     DeletePause: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DeletePauseRequest, _queue_service_pb2.DeletePauseResponse]
     """Ends a pause; what waited goes out."""
     SetBuildRouting: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.SetBuildRoutingRequest, _queue_service_pb2.BuildRouting]
-    """Says which builds of the agents' code get the tasks of a capability."""
+    """Says which builds of the agents' code get the tasks of a capability. A tenant may have 1000."""
     ListBuildRoutings: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.ListBuildRoutingsRequest, _queue_service_pb2.ListBuildRoutingsResponse]
     """Lists the build routings, by capability."""
     DeleteBuildRouting: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteBuildRoutingRequest, _queue_service_pb2.DeleteBuildRoutingResponse]
@@ -53,7 +53,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_queue_service_pb2.CreatePauseRequest, _abc.Awaitable[_queue_service_pb2.Pause]],
     ) -> _abc.Awaitable[_queue_service_pb2.Pause]:
         """Pauses a queue, a key or an agent: tasks are accepted, but none goes out. Running ones go on.
-        Idempotent; a second pause of the same replaces the first.
+        Idempotent; a second pause of the same replaces the first. A tenant may have 1000.
         """
 
     @_abc_1.abstractmethod
@@ -78,7 +78,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_service_pb2.SetBuildRoutingRequest,
         context: _aio.ServicerContext[_queue_service_pb2.SetBuildRoutingRequest, _abc.Awaitable[_queue_service_pb2.BuildRouting]],
     ) -> _abc.Awaitable[_queue_service_pb2.BuildRouting]:
-        """Says which builds of the agents' code get the tasks of a capability."""
+        """Says which builds of the agents' code get the tasks of a capability. A tenant may have 1000."""
 
     @_abc_1.abstractmethod
     def ListBuildRoutings(

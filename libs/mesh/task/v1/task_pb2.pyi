@@ -146,7 +146,7 @@ class TaskPause(_message.Message):
     """The question, in words; at most 8192 characters."""
     @_builtins.property
     def details(self) -> _struct_pb2.Value:
-        """What the answer should look like, or whatever else helps to give it."""
+        """What the answer should look like, or whatever else helps to give it; to 256 KiB."""
 
     def __init__(
         self,
@@ -317,7 +317,7 @@ class Task(_message.Message):
     """
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
-        """Input for the agent, a JSON object."""
+        """Input for the agent, a JSON object; to 1 MiB, as a message."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -333,7 +333,9 @@ class Task(_message.Message):
 
     @_builtins.property
     def error(self) -> Global___TaskError:
-        """Error of the last failed attempt."""
+        """Error of the last failed attempt, kept while the next one waits and runs; or why the task was
+        given up. A task that has succeeded has none.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -357,13 +359,13 @@ class Task(_message.Message):
 
     @_builtins.property
     def attributes(self) -> _struct_pb2.Struct:
-        """Values to find the task by, each a string, number or boolean; at most 32, times as RFC 3339
-        in UTC so that they compare.
+        """Values to find the task by, each a string of at most 1024 characters, a number or a boolean;
+        at most 32, keys to 128 characters, times as RFC 3339 in UTC so that they compare.
         """
 
     @_builtins.property
     def schedule_time(self) -> _timestamp_pb2.Timestamp:
-        """Not handed out before this time; unset means at once."""
+        """Not handed out before this time, to the year 9998; unset means at once."""
 
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
@@ -373,8 +375,8 @@ class Task(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """After this time the task is of no use to anybody: unless it runs or has ended, it fails with
-        `Expired`.
+        """After this time, to the year 9998, the task is of no use to anybody: unless it runs or has
+        ended, it fails with `Expired`.
         """
 
     @_builtins.property

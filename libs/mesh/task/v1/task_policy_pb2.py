@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emesh/task/v1/task_policy.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\"\x97\x02\n\x0bRetryPolicy\x12\x42\n\x0finitial_backoff\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12+\n\nmultiplier\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@)\x00\x00\x00\x00\x00\x00\x00\x00\x12>\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\x12\'\n\x06jitter\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12.\n\x13non_retryable_types\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10@\"\x07r\x05\x10\x01\x18\x80\x02\"\xfd\x01\n\tDeadlines\x12\x39\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\x12;\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\x12=\n\theartbeat\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\x12\x39\n\x05total\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\"\xa3\x04\n\tPlacement\x12\x1d\n\x08\x61gent_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x19\n\x07version\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12^\n\x0frequired_labels\x18\x03 \x03(\x0b\x32+.mesh.task.v1.Placement.RequiredLabelsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\x07r\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x01\x12`\n\x10preferred_labels\x18\x04 \x03(\x0b\x32,.mesh.task.v1.Placement.PreferredLabelsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\x07r\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x01\x12-\n\x12\x65xcluded_agent_ids\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10@\x18\x01\"\x05r\x03\xb0\x01\x01\x12#\n\x0esticky_task_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12;\n\x08patience\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12\x1a\n\x08\x62uild_id\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x1a\x35\n\x13RequiredLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14PreferredLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"P\n\x08\x46\x61irness\x12\x1b\n\x03key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\'\n\x06weight\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00\x00\x00\x00\"\x97\x02\n\x10\x43oncurrencyLimit\x12\x1b\n\x03key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\x05limit\x18\x02 \x01(\x05\x42\x0f\xe2\x41\x01\x02\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01\x12\x39\n\x08strategy\x18\x03 \x01(\x0e\x32\'.mesh.task.v1.ConcurrencyLimit.Strategy\"\x8a\x01\n\x08Strategy\x12\x18\n\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTRATEGY_QUEUE\x10\x01\x12\x1a\n\x16STRATEGY_REJECT_NEWEST\x10\x02\x12\x1a\n\x16STRATEGY_CANCEL_OLDEST\x10\x03\x12\x18\n\x14STRATEGY_ROUND_ROBIN\x10\x04\"\xa0\x01\n\tRateLimit\x12\x1b\n\x03key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\x05limit\x18\x02 \x01(\x05\x42\x0f\xe2\x41\x01\x02\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\x12>\n\x06period\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x13\xbaH\x10\xaa\x01\r\"\x05\x08\x80\xbd\xa3\x01\x32\x04\x10\xc0\x84=\x12\x16\n\x05units\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\x81\x01\n\x06\x42udget\x12\x1c\n\tmax_depth\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12\x1a\n\tmax_tasks\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\nmax_tokens\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12 \n\x08max_cost\x18\x04 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\"G\n\x05Usage\x12\x17\n\x06tokens\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12%\n\x04\x63ost\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xa2\x94\x1amB)\x00\x00\x00\x00\x00\x00\x00\x00\"\xce\x01\n\nDependency\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\tcondition\x18\x02 \x01(\x0e\x32\".mesh.task.v1.Dependency.Condition\"j\n\tCondition\x12\x19\n\x15\x43ONDITION_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONDITION_SUCCEEDED\x10\x01\x12\x14\n\x10\x43ONDITION_FAILED\x10\x02\x12\x13\n\x0f\x43ONDITION_ENDED\x10\x03\"\xaa\x01\n\x0c\x44\x65pendencies\x12\x31\n\x05tasks\x18\x01 \x03(\x0b\x32\x18.mesh.task.v1.DependencyB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12-\n\x04mode\x18\x02 \x01(\x0e\x32\x1f.mesh.task.v1.Dependencies.Mode\"8\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0c\n\x08MODE_ALL\x10\x01\x12\x0c\n\x08MODE_ANY\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emesh/task/v1/task_policy.proto\x12\x0cmesh.task.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\"\x97\x02\n\x0bRetryPolicy\x12\x42\n\x0finitial_backoff\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12+\n\nmultiplier\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@)\x00\x00\x00\x00\x00\x00\x00\x00\x12>\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\x12\'\n\x06jitter\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12.\n\x13non_retryable_types\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10@\"\x07r\x05\x10\x01\x18\x80\x02\"\xfd\x01\n\tDeadlines\x12\x39\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\x12;\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\x12=\n\theartbeat\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\x12\x39\n\x05total\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\"\xa3\x04\n\tPlacement\x12\x1d\n\x08\x61gent_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x19\n\x07version\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12^\n\x0frequired_labels\x18\x03 \x03(\x0b\x32+.mesh.task.v1.Placement.RequiredLabelsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\x07r\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x01\x12`\n\x10preferred_labels\x18\x04 \x03(\x0b\x32,.mesh.task.v1.Placement.PreferredLabelsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\x07r\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x01\x12-\n\x12\x65xcluded_agent_ids\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10@\x18\x01\"\x05r\x03\xb0\x01\x01\x12#\n\x0esticky_task_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12;\n\x08patience\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12\x1a\n\x08\x62uild_id\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x1a\x35\n\x13RequiredLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14PreferredLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x08\x46\x61irness\x12\x1b\n\x03key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12*\n\x06weight\x18\x02 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\xfc\xa9\xf1\xd2MbP?\xd8\x01\x01\"\xa1\x02\n\x10\x43oncurrencyLimit\x12\x1b\n\x03key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\x05limit\x18\x02 \x01(\x05\x42\x0f\xe2\x41\x01\x02\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01\x12\x43\n\x08strategy\x18\x03 \x01(\x0e\x32\'.mesh.task.v1.ConcurrencyLimit.StrategyB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x8a\x01\n\x08Strategy\x12\x18\n\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTRATEGY_QUEUE\x10\x01\x12\x1a\n\x16STRATEGY_REJECT_NEWEST\x10\x02\x12\x1a\n\x16STRATEGY_CANCEL_OLDEST\x10\x03\x12\x18\n\x14STRATEGY_ROUND_ROBIN\x10\x04\"\xa4\x01\n\tRateLimit\x12\x1b\n\x03key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\x05limit\x18\x02 \x01(\x05\x42\x0f\xe2\x41\x01\x02\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01\x12>\n\x06period\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x13\xbaH\x10\xaa\x01\r\"\x05\x08\x80\xbd\xa3\x01\x32\x04\x10\xc0\x84=\x12\x1a\n\x05units\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\"\x8a\x01\n\x06\x42udget\x12\x1c\n\tmax_depth\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12\x1a\n\tmax_tasks\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\nmax_tokens\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12)\n\x08max_cost\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x34&\xf5k\x0c\x43)\x00\x00\x00\x00\x00\x00\x00\x00\"N\n\x05Usage\x12\x1e\n\x06tokens\x18\x01 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12%\n\x04\x63ost\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xa2\x94\x1amB)\x00\x00\x00\x00\x00\x00\x00\x00\"\xd8\x01\n\nDependency\x12\x1d\n\x07task_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12?\n\tcondition\x18\x02 \x01(\x0e\x32\".mesh.task.v1.Dependency.ConditionB\x08\xbaH\x05\x82\x01\x02\x10\x01\"j\n\tCondition\x12\x19\n\x15\x43ONDITION_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONDITION_SUCCEEDED\x10\x01\x12\x14\n\x10\x43ONDITION_FAILED\x10\x02\x12\x13\n\x0f\x43ONDITION_ENDED\x10\x03\"\xb4\x01\n\x0c\x44\x65pendencies\x12\x31\n\x05tasks\x18\x01 \x03(\x0b\x32\x18.mesh.task.v1.DependencyB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x37\n\x04mode\x18\x02 \x01(\x0e\x32\x1f.mesh.task.v1.Dependencies.ModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\"8\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0c\n\x08MODE_ALL\x10\x01\x12\x0c\n\x08MODE_ANY\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -75,11 +75,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FAIRNESS'].fields_by_name['key']._loaded_options = None
   _globals['_FAIRNESS'].fields_by_name['key']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\200\001'
   _globals['_FAIRNESS'].fields_by_name['weight']._loaded_options = None
-  _globals['_FAIRNESS'].fields_by_name['weight']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000@\217@)\000\000\000\000\000\000\000\000'
+  _globals['_FAIRNESS'].fields_by_name['weight']._serialized_options = b'\272H\027\022\022\031\000\000\000\000\000@\217@)\374\251\361\322MbP?\330\001\001'
   _globals['_CONCURRENCYLIMIT'].fields_by_name['key']._loaded_options = None
   _globals['_CONCURRENCYLIMIT'].fields_by_name['key']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\200\001'
   _globals['_CONCURRENCYLIMIT'].fields_by_name['limit']._loaded_options = None
   _globals['_CONCURRENCYLIMIT'].fields_by_name['limit']._serialized_options = b'\342A\001\002\272H\010\032\006\030\240\215\006(\001'
+  _globals['_CONCURRENCYLIMIT'].fields_by_name['strategy']._loaded_options = None
+  _globals['_CONCURRENCYLIMIT'].fields_by_name['strategy']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_RATELIMIT'].fields_by_name['key']._loaded_options = None
   _globals['_RATELIMIT'].fields_by_name['key']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\200\001'
   _globals['_RATELIMIT'].fields_by_name['limit']._loaded_options = None
@@ -87,7 +89,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RATELIMIT'].fields_by_name['period']._loaded_options = None
   _globals['_RATELIMIT'].fields_by_name['period']._serialized_options = b'\272H\020\252\001\r\"\005\010\200\275\243\0012\004\020\300\204='
   _globals['_RATELIMIT'].fields_by_name['units']._loaded_options = None
-  _globals['_RATELIMIT'].fields_by_name['units']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_RATELIMIT'].fields_by_name['units']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
   _globals['_BUDGET'].fields_by_name['max_depth']._loaded_options = None
   _globals['_BUDGET'].fields_by_name['max_depth']._serialized_options = b'\272H\006\032\004\030@(\000'
   _globals['_BUDGET'].fields_by_name['max_tasks']._loaded_options = None
@@ -95,15 +97,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUDGET'].fields_by_name['max_tokens']._loaded_options = None
   _globals['_BUDGET'].fields_by_name['max_tokens']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_BUDGET'].fields_by_name['max_cost']._loaded_options = None
-  _globals['_BUDGET'].fields_by_name['max_cost']._serialized_options = b'\272H\013\022\t)\000\000\000\000\000\000\000\000'
+  _globals['_BUDGET'].fields_by_name['max_cost']._serialized_options = b'\272H\024\022\022\031\000\0004&\365k\014C)\000\000\000\000\000\000\000\000'
   _globals['_USAGE'].fields_by_name['tokens']._loaded_options = None
-  _globals['_USAGE'].fields_by_name['tokens']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_USAGE'].fields_by_name['tokens']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_USAGE'].fields_by_name['cost']._loaded_options = None
   _globals['_USAGE'].fields_by_name['cost']._serialized_options = b'\272H\024\022\022\031\000\000\000\242\224\032mB)\000\000\000\000\000\000\000\000'
   _globals['_DEPENDENCY'].fields_by_name['task_id']._loaded_options = None
   _globals['_DEPENDENCY'].fields_by_name['task_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_DEPENDENCY'].fields_by_name['condition']._loaded_options = None
+  _globals['_DEPENDENCY'].fields_by_name['condition']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_DEPENDENCIES'].fields_by_name['tasks']._loaded_options = None
   _globals['_DEPENDENCIES'].fields_by_name['tasks']._serialized_options = b'\272H\005\222\001\002\020d'
+  _globals['_DEPENDENCIES'].fields_by_name['mode']._loaded_options = None
+  _globals['_DEPENDENCIES'].fields_by_name['mode']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_RETRYPOLICY']._serialized_start=143
   _globals['_RETRYPOLICY']._serialized_end=422
   _globals['_DEADLINES']._serialized_start=425
@@ -115,23 +121,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLACEMENT_PREFERREDLABELSENTRY']._serialized_start=1174
   _globals['_PLACEMENT_PREFERREDLABELSENTRY']._serialized_end=1228
   _globals['_FAIRNESS']._serialized_start=1230
-  _globals['_FAIRNESS']._serialized_end=1310
-  _globals['_CONCURRENCYLIMIT']._serialized_start=1313
-  _globals['_CONCURRENCYLIMIT']._serialized_end=1592
-  _globals['_CONCURRENCYLIMIT_STRATEGY']._serialized_start=1454
-  _globals['_CONCURRENCYLIMIT_STRATEGY']._serialized_end=1592
-  _globals['_RATELIMIT']._serialized_start=1595
-  _globals['_RATELIMIT']._serialized_end=1755
-  _globals['_BUDGET']._serialized_start=1758
-  _globals['_BUDGET']._serialized_end=1887
-  _globals['_USAGE']._serialized_start=1889
-  _globals['_USAGE']._serialized_end=1960
-  _globals['_DEPENDENCY']._serialized_start=1963
-  _globals['_DEPENDENCY']._serialized_end=2169
-  _globals['_DEPENDENCY_CONDITION']._serialized_start=2063
-  _globals['_DEPENDENCY_CONDITION']._serialized_end=2169
-  _globals['_DEPENDENCIES']._serialized_start=2172
-  _globals['_DEPENDENCIES']._serialized_end=2342
-  _globals['_DEPENDENCIES_MODE']._serialized_start=2286
-  _globals['_DEPENDENCIES_MODE']._serialized_end=2342
+  _globals['_FAIRNESS']._serialized_end=1313
+  _globals['_CONCURRENCYLIMIT']._serialized_start=1316
+  _globals['_CONCURRENCYLIMIT']._serialized_end=1605
+  _globals['_CONCURRENCYLIMIT_STRATEGY']._serialized_start=1467
+  _globals['_CONCURRENCYLIMIT_STRATEGY']._serialized_end=1605
+  _globals['_RATELIMIT']._serialized_start=1608
+  _globals['_RATELIMIT']._serialized_end=1772
+  _globals['_BUDGET']._serialized_start=1775
+  _globals['_BUDGET']._serialized_end=1913
+  _globals['_USAGE']._serialized_start=1915
+  _globals['_USAGE']._serialized_end=1993
+  _globals['_DEPENDENCY']._serialized_start=1996
+  _globals['_DEPENDENCY']._serialized_end=2212
+  _globals['_DEPENDENCY_CONDITION']._serialized_start=2106
+  _globals['_DEPENDENCY_CONDITION']._serialized_end=2212
+  _globals['_DEPENDENCIES']._serialized_start=2215
+  _globals['_DEPENDENCIES']._serialized_end=2395
+  _globals['_DEPENDENCIES_MODE']._serialized_start=2339
+  _globals['_DEPENDENCIES_MODE']._serialized_end=2395
 # @@protoc_insertion_point(module_scope)

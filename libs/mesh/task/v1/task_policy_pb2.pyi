@@ -229,7 +229,7 @@ class Fairness(_message.Message):
     key: _builtins.str
     """What shares, for example a customer; at most 128 characters."""
     weight: _builtins.float
-    """Share of the key against the others, to 1000; 0 means 1."""
+    """Share of the key against the others, 0.001 to 1000; 0 means 1."""
     def __init__(
         self,
         *,
@@ -358,7 +358,7 @@ class Budget(_message.Message):
     max_tokens: _builtins.int
     """Most tokens, in and out together."""
     max_cost: _builtins.float
-    """Highest cost, in the currency that agents report in."""
+    """Highest cost, in the currency that agents report in; to 10^15."""
     def __init__(
         self,
         *,
@@ -384,9 +384,9 @@ class Usage(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     tokens: _builtins.int
-    """Tokens, in and out together."""
+    """Tokens, in and out together; to 10^12 in a report."""
     cost: _builtins.float
-    """Cost, in the currency that agents report in."""
+    """Cost, in the currency that agents report in; to 10^12 in a report."""
     def __init__(
         self,
         *,

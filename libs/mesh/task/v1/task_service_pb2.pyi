@@ -452,7 +452,7 @@ class ResumeTaskRequest(_message.Message):
     """Whether what was to be approved is rejected: the task fails with `ApprovalRejected`."""
     @_builtins.property
     def answer(self) -> _struct_pb2.Value:
-        """The answer for the agent."""
+        """The answer for the agent, to 256 KiB."""
 
     def __init__(
         self,

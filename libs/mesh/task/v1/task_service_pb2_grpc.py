@@ -153,8 +153,9 @@ class TaskServiceServicer:
     def ListTasks(self, request, context):
         """Lists the tenant's tasks, the newest first unless ordered otherwise, without their inputs and
         results. Quick by `state`, `priority`, `create_time`, `parent_id`, `root_id`, `replay_of`, and
-        equality with a label or an attribute. Of what else is asked a call looks at up to 20000 tasks:
-        then a page may be short or empty though others follow, which its `next_page_token` tells.
+        equality with a label or an attribute. Of what else is asked a call looks at up to 20000 tasks,
+        and returns up to about 2 MiB of them: then a page may be short or empty though others follow,
+        which its `next_page_token` tells.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,7 +224,8 @@ class TaskServiceServicer:
         and all under it. From now on, or from the offset of an event already seen; changes of one task
         come in their order, without gaps, and the stream can go on at any replica. A watch of a tree
         from its beginning gives all of its history; it ends when its root and all under it have ended.
-        The stream's initial metadata come once nothing more will be missed. Tasks come without their
+        The stream's initial metadata come once nothing more will be missed, and have in
+        `agentmesh-offset` the offset to go on from before there is an event. Tasks come without their
         results. After an offset from which on tasks have been deleted for their age, a watch of a
         filter answers FAILED_PRECONDITION with OFFSET_EXPIRED.
         """

@@ -36,8 +36,9 @@ class TaskServiceStub:
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]
     """Lists the tenant's tasks, the newest first unless ordered otherwise, without their inputs and
     results. Quick by `state`, `priority`, `create_time`, `parent_id`, `root_id`, `replay_of`, and
-    equality with a label or an attribute. Of what else is asked a call looks at up to 20000 tasks:
-    then a page may be short or empty though others follow, which its `next_page_token` tells.
+    equality with a label or an attribute. Of what else is asked a call looks at up to 20000 tasks,
+    and returns up to about 2 MiB of them: then a page may be short or empty though others follow,
+    which its `next_page_token` tells.
     """
     CountTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CountTasksRequest, _task_service_pb2.CountTasksResponse]
     """Counts the tenant's tasks by state, each state exactly up to 100000. Where a filter asks for
@@ -73,7 +74,8 @@ class TaskServiceStub:
     and all under it. From now on, or from the offset of an event already seen; changes of one task
     come in their order, without gaps, and the stream can go on at any replica. A watch of a tree
     from its beginning gives all of its history; it ends when its root and all under it have ended.
-    The stream's initial metadata come once nothing more will be missed. Tasks come without their
+    The stream's initial metadata come once nothing more will be missed, and have in
+    `agentmesh-offset` the offset to go on from before there is an event. Tasks come without their
     results. After an offset from which on tasks have been deleted for their age, a watch of a
     filter answers FAILED_PRECONDITION with OFFSET_EXPIRED.
     """
@@ -135,8 +137,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_task_service_pb2.ListTasksResponse]:
         """Lists the tenant's tasks, the newest first unless ordered otherwise, without their inputs and
         results. Quick by `state`, `priority`, `create_time`, `parent_id`, `root_id`, `replay_of`, and
-        equality with a label or an attribute. Of what else is asked a call looks at up to 20000 tasks:
-        then a page may be short or empty though others follow, which its `next_page_token` tells.
+        equality with a label or an attribute. Of what else is asked a call looks at up to 20000 tasks,
+        and returns up to about 2 MiB of them: then a page may be short or empty though others follow,
+        which its `next_page_token` tells.
         """
 
     @_abc_1.abstractmethod
@@ -220,7 +223,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         and all under it. From now on, or from the offset of an event already seen; changes of one task
         come in their order, without gaps, and the stream can go on at any replica. A watch of a tree
         from its beginning gives all of its history; it ends when its root and all under it have ended.
-        The stream's initial metadata come once nothing more will be missed. Tasks come without their
+        The stream's initial metadata come once nothing more will be missed, and have in
+        `agentmesh-offset` the offset to go on from before there is an event. Tasks come without their
         results. After an offset from which on tasks have been deleted for their age, a watch of a
         filter answers FAILED_PRECONDITION with OFFSET_EXPIRED.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from meshkit.errors import DomainError
@@ -27,8 +28,7 @@ from services.task.errors import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Creation:
+class Creation(NamedTuple):
     """One task to be made.
 
     Attributes:
@@ -130,18 +130,18 @@ def _create(changes: Changes, creation: Creation) -> Task:
 
 
 def _task(changes: Changes, creation: Creation, parent: Task | None) -> Task:
-    new = creation.new
+    task_id, tenant, creator, lane, new = creation
     return Task(
-        id=creation.task_id,
-        tenant=creation.tenant,
-        capability=new.capability,
-        state=TaskState.SCHEDULED,
-        priority=new.priority,
-        lane=creation.lane,
+        task_id,
+        tenant,
+        new.capability,
+        TaskState.SCHEDULED,
+        new.priority,
+        lane,
         attempt=0,
         max_attempts=new.max_attempts,
         epoch=0,
-        creator=creation.creator,
+        creator=creator,
         create_time=changes.now,
         ready_time=_ready_time(changes.now, new),
         last_sequence=0,
@@ -167,6 +167,7 @@ def _begin(changes: Changes, task: Task, awaited: list[tuple[Dependency, Task]])
             other.has_dependents = True
             changes.touch(other)
     changes.new_dependencies.extend((task.id, each) for each, _ in awaited)
+    changes.new_waits.extend((task.id, each) for each in open_ones)
     hopeless = (awaited and not open_ones and not any(met)) if any_of else not all(met)
     if task.ready_time <= changes.now and not task.awaits and not hopeless:
         task.state = TaskState.QUEUED
@@ -190,7 +191,7 @@ def _enter(changes: Changes, task: Task) -> None:
 def _ready_time(now: datetime, new: NewTask) -> datetime:
     if new.schedule_time is not None:
         return max(new.schedule_time, now)
-    return now + timedelta(seconds=new.delay)
+    return now + timedelta(seconds=new.delay) if new.delay else now
 
 
 def _parent(changes: Changes, creation: Creation) -> Task | None:

@@ -155,13 +155,14 @@ def _is_repeat(task: Task, outcome: Outcome) -> bool:
     match outcome:
         case Completed():
             return task.state is TaskState.SUCCEEDED
-        case Failed():
-            return task.error is not None and (waits or task.is_done)
+        case Failed(error):
+            # One that was given back keeps the error of an earlier attempt.
+            return task.error == error and (waits or task.is_done)
         case Released():
-            return waits and task.error is None
+            return waits
         case Paused():
             return task.state is TaskState.PAUSED
         case Stopped():
-            return task.state is TaskState.CANCELLED or (waits and task.error is None)
+            return task.state is TaskState.CANCELLED or waits
         case _:
             return False

@@ -25,10 +25,12 @@ def _lanes() -> None:
             placement text NOT NULL,
             fairness_key text NOT NULL,
             bucket smallint NOT NULL,
-            weight double precision NOT NULL
+            weight double precision NOT NULL,
+            use_time timestamptz NOT NULL DEFAULT now()
         )
         """
     )
+    op.execute("CREATE INDEX lanes_by_use ON lanes (use_time)")
     # A placement may be longer than an index entry, hence its digest.
     op.execute(
         """
@@ -198,6 +200,10 @@ def _steering() -> None:
         """
     )
     op.execute("CREATE INDEX bulk_operations_by_tenant ON bulk_operations (tenant, id)")
+    op.execute(
+        "CREATE INDEX bulk_operations_by_end ON bulk_operations (end_time)"
+        " WHERE end_time IS NOT NULL"
+    )
     op.execute(
         "CREATE INDEX bulk_operations_running ON bulk_operations (id) WHERE state = 'running'"
     )
