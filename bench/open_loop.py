@@ -1,4 +1,4 @@
-"""Load that comes by the clock, whatever became of what came before."""
+"""Load that comes by the clock, whatever became of what came before; and its quantiles."""
 
 from __future__ import annotations
 
@@ -40,11 +40,10 @@ def quantile(seconds: Sequence[float], share: float) -> float:
     )
 
 
-def row(name: str, seconds: Sequence[float]) -> str:
-    """Return a line of quantiles."""
-    p50, p99 = quantile(seconds, 0.5), quantile(seconds, 0.99)
-    worst = max(seconds) * MILLISECONDS
-    return f"{name:<40} {len(seconds):>7,} {p50:>9.2f} {p99:>9.2f} {worst:>9.2f}"
+def row(name: str, seconds: Sequence[float]) -> list[str]:
+    """Return a row of a table: how many there were, and their quantiles."""
+    figures = quantile(seconds, 0.5), quantile(seconds, 0.99), max(seconds) * MILLISECONDS
+    return [name, f"{len(seconds):,}", *(f"{each:.2f}" for each in figures)]
 
 
-HEADER = f"{'milliseconds':<40} {'count':>7} {'p50':>9} {'p99':>9} {'most':>9}"
+HEADER = ["milliseconds", "count", "p50", "p99", "most"]

@@ -1,4 +1,4 @@
-"""The table of rates: medians over rounds, and ratios to the best peer of each kind."""
+"""Tables in Markdown, and the one of contenders: medians over rounds, ratios to the best peers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def table(rates: Rates, notes: Mapping[Contender, str]) -> str:
         figures = _figures(measured, best) if measured else ["-"] * 4
         rows.append([contender.name, *figures, contender.durable, contender.done])
     reasons = [f"{contender.name}: {why}" for contender, why in notes.items()]
-    return "\n".join([_markdown(rows), "", *reasons])
+    return "\n".join([markdown(rows), "", *reasons])
 
 
 def _best(rates: Rates, store: str) -> float | None:
@@ -38,7 +38,8 @@ def _figures(measured: Sequence[float], best: Mapping[str, float | None]) -> lis
     return [f"{median:,.0f}", f"{min(measured):,.0f}..{max(measured):,.0f}", *ratios]
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows, of which the first is the header, as a Markdown table."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
