@@ -1,6 +1,6 @@
 """The clock of the task database, which can be moved.
 
-A function of the same name, found before PostgreSQL's own, adds what the clock has been
+Functions of the same names, found before PostgreSQL's own, add what the clock has been
 moved by. So every session of every process sees the clock jump at once, as it would if
 the server's host were set, and nothing else of the machine does.
 """
@@ -16,6 +16,10 @@ _SETUP: Final = """
         SELECT pg_catalog.clock_timestamp()
             + (SELECT seconds FROM public.clock_moved) * interval '1 second'
     $$;
+    CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+        SELECT pg_catalog.now()
+            + (SELECT seconds FROM public.clock_moved) * interval '1 second'
+    $$;
 """
 _FIRST: Final = "ALTER DATABASE {} SET search_path = public, pg_catalog"
 
@@ -27,5 +31,5 @@ async def prepare(connection: Any, database: str) -> None:
 
 
 async def move(connection: Any, seconds: float) -> None:
-    """Move the clock on."""
+    """Move the clock by so many seconds, ahead or back."""
     await connection.execute("UPDATE public.clock_moved SET seconds = seconds + $1", seconds)

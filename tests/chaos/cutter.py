@@ -86,9 +86,11 @@ class CommitCutter:
         sink: asyncio.StreamWriter,
         ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
     ) -> None:
-        with suppress(OSError):
-            while data := await source.read(1 << 16):
-                sink.write(data)
-                await sink.drain()
-        for end in ends:
-            end.close()
+        try:
+            with suppress(OSError):
+                while data := await source.read(1 << 16):
+                    sink.write(data)
+                    await sink.drain()
+        finally:
+            for end in ends:
+                end.close()

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import signal
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agentmesh.stack.errors import StackError
-from tests.chaos.mesh import LEASE, REPLICAS, ChaosMesh
-
-_FAILPOINT_PATIENCE: Final = 8.0
-_PROVOKE_AFTER: Final = 1.0
-_HOUR: Final = 3600.0
+from tests.chaos.mesh import REPLICAS
+from tests.chaos.staff import AGENTS, CLIENTS
 
 KINDS: Final = {
-    "kill task": 6,
-    "kill agent": 5,
-    "kill client": 4,
-    "kill postgres": 3,
-    "kill auth": 1,
-    "kill registry": 1,
-    "kill analytics": 1,
-    "cut after commit": 4,
-    "stop agent past its lease": 3,
-    "stop task": 2,
-    "move clock": 1,
-    "crash point": 8,
+    "kill task": (6, 5.0),
+    "kill agent": (5, 1.0),
+    "kill client": (4, 1.0),
+    "kill postgres": (3, 6.0),
+    "kill auth": (1, 6.0),
+    "kill registry": (1, 6.0),
+    "kill analytics": (1, 6.0),
+    "cut after commit": (4, 1.0),
+    "stop agent past its lease": (3, 6.0),
+    "stop task": (2, 3.0),
+    "restart task, the next one after": (3, 7.0),
+    "restart task, the next one first": (3, 14.0),
+    "wrong host clock of task": (2, 5.0),
+    "set clock ahead": (1, 1.0),
+    "set clock back": (1, 10.0),
+    "fill disk": (2, 12.0),
+    "crash point": (8, 11.0),
 }
-"""The kinds of faults, and how often each comes beside the others."""
+"""The kinds of faults: how often each comes beside the others, and the seconds it takes or so."""
+
+FILL_DISK: Final = "fill disk"
+
+GRACEFUL: Final = frozenset(kind for kind in KINDS if kind.startswith("restart"))
+"""Those that a caller who uses the SDK must not notice."""
+
+_PAUSE_SECONDS: Final = 2.0
+_FIRST: Final = 0.05
+_LAST: Final = 0.9
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,11 @@ class Fault:
     seconds: float = 0.0
 
 
+def seconds_of(faults: Sequence[Fault]) -> float:
+    """Return how long faults take, with a pause after each."""
+    return sum(KINDS[fault.kind][1] + _PAUSE_SECONDS for fault in faults)
+
+
 def every_point(tasks: int, points: Sequence[str]) -> list[Fault]:
     """Return a crash at the first and the second hit of every point, spread over the tasks."""
     crashes = [f"{point}=exit@{hit}" for point in points for hit in (1, 2)]
@@ -62,130 +74,44 @@ def every_point(tasks: int, points: Sequence[str]) -> list[Fault]:
 
 
 def schedule(
-    seed: int, *, tasks: int, count: int, agents: int, clients: int, points: Sequence[str]
+    seed: int, *, tasks: int, count: int, points: Sequence[str], kinds: Collection[str] = ()
 ) -> list[Fault]:
-    """Return the faults of a run, in order, spread over its tasks."""
+    """Return the faults of a run, in order, spread over its tasks.
+
+    Args:
+        seed: What they follow from.
+        tasks: How many there are.
+        count: How many faults.
+        points: The crash points.
+        kinds: Those to choose from; all if there are none.
+    """
     chance = random.Random(f"{seed}:faults")  # noqa: S311 - a schedule, no secret
-    at = sorted(
-        chance.randrange(tasks // 20, max(tasks * 9 // 10, tasks // 20 + 1)) for _ in range(count)
-    )
-    kinds = chance.choices(list(KINDS), weights=list(KINDS.values()), k=count)
-    targets = {"task": 2, "agent": agents, "client": clients}
+    chosen = {kind: weight for kind, (weight, _) in KINDS.items() if not kinds or kind in kinds}
+    first, last = int(tasks * _FIRST), max(int(tasks * _LAST), int(tasks * _FIRST) + 1)
+    at = sorted(chance.randrange(first, last) for _ in range(count))
+    drawn = chance.choices(list(chosen), weights=list(chosen.values()), k=count)
     # Each point is hit for the first and for the second time before any is hit again.
     crashes = [f"{point}=exit@{hit}" for point in points for hit in (1, 2)]
     chance.shuffle(crashes)
     faults = []
-    for number, (after, kind) in enumerate(zip(at, kinds, strict=True)):
+    for after, kind in zip(at, drawn, strict=True):
         point = ""
         if kind == "crash point":
-            point = crashes[number % len(crashes)] if not crashes else crashes.pop(0)
+            point = crashes.pop(0)
             crashes.append(point)
-        noun = next((name for name in targets if name in kind.split()), "")
-        target = f"{noun}-{chance.randrange(targets[noun])}" if noun else kind.split()[-1]
-        if kind == "cut after commit":
-            target = REPLICAS[1]
-        elif kind == "crash point":
-            target = chance.choice(REPLICAS)
-        faults.append(Fault(after, kind, target, point, chance.uniform(0.5, 2.5)))
+        faults.append(Fault(after, kind, _target(chance, kind), point, chance.uniform(0.5, 2.5)))
     return faults
 
 
-class Injector:
-    """Injects faults into a mesh, and undoes them."""
-
-    def __init__(self, mesh: ChaosMesh) -> None:
-        self._mesh = mesh
-        self.points_hit: set[str] = set()
-
-    async def inject(self, fault: Fault) -> float:
-        """Inject a fault and return once what it ended runs again.
-
-        Returns the moment from which its recovery counts, by the monotonic clock: a
-        process's death, or the end of its stop.
-        """
-        match fault.kind.split():
-            case ["stop", "agent", *_]:
-                return await self._stop_agent(fault.target, LEASE + fault.seconds)
-            case ["stop", *_]:
-                return await self._stop_service(fault.target, fault.seconds)
-            case ["crash", *_]:
-                return await self._crash(fault)
-            case ["cut", *_]:
-                return await self._cut()
-        begun = time.monotonic()
-        match fault.kind.split():
-            case ["kill", "postgres"]:
-                await self._kill_postgres()
-            case ["move", *_]:
-                await self._mesh.move_clock(_HOUR)
-            case ["kill", "agent" | "client"]:
-                await self._kill_worker(fault.target)
-            case _:
-                await self._mesh.kill_service(fault.target)
-                await self._mesh.start_service(fault.target)
-        return begun
-
-    async def _provoke(self, name: str) -> None:
-        """Have a service pass by what load alone seldom brings, until it has died."""
-        death = asyncio.create_task(self._mesh.services[name].wait())
-        try:
-            while not (await asyncio.wait([death], timeout=_PROVOKE_AFTER))[0]:
-                await self._mesh.sever_writers()
-                for worker in self._mesh.agents():
-                    await self._kill_worker(worker.name)
-        finally:
-            death.cancel()
-
-    async def _kill_postgres(self) -> None:
-        await self._mesh.postgres.kill()
-        await self._mesh.postgres.start()
-
-    async def _kill_worker(self, name: str) -> None:
-        worker = self._mesh.workers[name]
-        running = worker.process is not None and worker.process.returncode is None
-        await worker.kill()
-        if running:
-            await worker.start()
-
-    async def _cut(self) -> float:
-        before = self._mesh.cutter.cut
-        self._mesh.cutter.cut_next(2)
-        deadline = time.monotonic() + _FAILPOINT_PATIENCE
-        while self._mesh.cutter.cut < before + 2 and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
-        return time.monotonic()
-
-    async def _stop_agent(self, name: str, seconds: float) -> float:
-        worker = self._mesh.workers[name]
-        worker.signal(signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        worker.signal(signal.SIGCONT)
-        return time.monotonic()
-
-    async def _stop_service(self, name: str, seconds: float) -> float:
-        self._mesh.signal_service(name, signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        self._mesh.signal_service(name, signal.SIGCONT)
-        return time.monotonic()
-
-    async def _crash(self, fault: Fault) -> float:
-        """Start a replica that dies at a crash point, wait until it does, and start it again."""
-        others = [each for each in REPLICAS if each != fault.target]
-        # One replica relays for all: it must be this one.
-        away = others if fault.point.startswith("relay.") else []
-        for name in (*away, fault.target):
-            await self._mesh.kill_service(name)
-        try:
-            await self._mesh.start_service(fault.target, failpoints=fault.point)
-            async with asyncio.timeout(_FAILPOINT_PATIENCE):
-                await self._provoke(fault.target)
-            self.points_hit.add(fault.point)
-        except TimeoutError:
-            await self._mesh.kill_service(fault.target)
-        except StackError:
-            # It died before it was ready.
-            self.points_hit.add(fault.point)
-        died = time.monotonic()
-        for name in (fault.target, *away):
-            await self._mesh.start_service(name)
-        return died
+def _target(chance: random.Random, kind: str) -> str:
+    words = kind.replace(",", " ").split()
+    if kind == "cut after commit":
+        return REPLICAS[1]
+    if "task" in words or kind == "crash point":
+        return chance.choice(REPLICAS)
+    if "agent" in words:
+        # The last one is that of the SDK.
+        return f"agent-{chance.randrange(AGENTS + 1)}"
+    if "client" in words:
+        return f"client-{chance.randrange(CLIENTS)}"
+    return words[-1]
