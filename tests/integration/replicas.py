@@ -70,7 +70,9 @@ async def replica(
 
     port = free_port()
     address = f"127.0.0.1:{port}"
-    channels = Channels(PeerSettings(registry=address, analytics=address), token)
+    # A busy machine is no peer that is away.
+    peers = PeerSettings(registry=address, analytics=address, timeout=30)
+    channels = Channels(peers, token)
     task = Replica(stores.task, Registry(channels), Analytics(channels).publish, rules, **settings)
     agents = Agents(stores.registry, lease=timedelta(seconds=30))
     server = Server(GrpcSettings(port=port, drain_delay=0, grace=0.2), verifier=tokens.verifier)

@@ -185,6 +185,6 @@ async def test_what_nobody_foresaw_is_not_hidden(database: Database) -> None:
 
     await append(database, event())
     with pytest.raises(RuntimeError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await Relay(database, publish).run()
     assert await waiting(database) == 1

@@ -26,8 +26,8 @@ THEIR_WARNING = "ignore:Using `@model_validator` with mode='after' on a classmet
 # Reading the certificates of the system for each client would take most of the tests' time.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 ROOT = Path(__file__).resolve().parents[3]
-START_SECONDS = 20.0
-WAIT_SECONDS = 5.0
+START_SECONDS = 60.0
+WAIT_SECONDS = 30.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -113,7 +113,7 @@ def until_healthy(gateway: Gateway) -> None:
 
 def client(gateway: Gateway) -> httpx.AsyncClient:
     """Make a client of a gateway."""
-    return httpx.AsyncClient(base_url=gateway.url, timeout=10, verify=NO_CERTIFICATES)
+    return httpx.AsyncClient(base_url=gateway.url, timeout=30, verify=NO_CERTIFICATES)
 
 
 async def eventually(condition: Callable[[], object]) -> None:

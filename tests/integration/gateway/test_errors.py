@@ -74,7 +74,7 @@ async def test_body_over_the_limit(http: httpx.AsyncClient, backend: Backend, me
     assert response.status_code == 413
     assert response.json() == expected(
         response,
-        8,
+        3,
         "REQUEST_TOO_LARGE",
         "The request body is larger than 200000 bytes.",
         metadata={"limit_bytes": "200000"},

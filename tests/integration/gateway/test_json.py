@@ -36,9 +36,9 @@ async def test_unary_calls_carry_a_deadline_and_streams_do_not(
     http: httpx.AsyncClient, backend: Backend
 ) -> None:
     await http.get("/api/v1/tasks/t-1")
-    assert backend.last.time_remaining == pytest.approx(30, abs=2)
-    await http.get("/api/v1/tasks/t-1", headers={"grpc-timeout": "2S"})
-    assert backend.last.time_remaining == pytest.approx(2, abs=1)
+    assert 20 < (backend.last.time_remaining or 0) <= 30
+    await http.get("/api/v1/tasks/t-1", headers={"grpc-timeout": "20S"})
+    assert 0 < (backend.last.time_remaining or 0) <= 20
     backend.go_on.set()
     await http.get("/api/v1/tasks/t-1:watch")
     assert backend.last.time_remaining is None
@@ -86,7 +86,7 @@ async def test_streams_arrive_message_by_message(
     async with http.stream("GET", "/api/v1/tasks/t-1:watch", headers=headers) as response:
         assert response.headers["content-type"] == content_type
         chunks = response.aiter_text()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             text = await anext(chunks)
             while len(text) < len(first):
                 text += await anext(chunks)
@@ -112,7 +112,7 @@ async def test_a_caller_that_leaves_ends_the_call_behind(
     async with http.stream("GET", "/api/v1/tasks/t-1:watch", headers=headers) as response:
         await anext(response.aiter_text())
         assert not backend.watch_ended.is_set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await backend.watch_ended.wait()
 
 
@@ -157,7 +157,7 @@ async def test_access_log_is_json_without_the_query(
 
 async def logged(gateway: Gateway, request_id: str) -> dict[str, Any]:
     """Wait for a request's line in the access log, which Envoy flushes at intervals."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while True:
             for line in gateway.log.read_text().splitlines():
                 if request_id in line:

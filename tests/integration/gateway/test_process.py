@@ -117,7 +117,7 @@ async def test_drain_ends_in_time_and_streams_are_cut(tmp_path: Path) -> None:
                 assert response.status_code == 200
                 gateway.terminate()
                 assert await asyncio.to_thread(gateway.process.wait, 10) == 0
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await backend.watch_ended.wait()
 
 

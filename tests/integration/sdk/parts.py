@@ -31,7 +31,7 @@ async def working(agent: Agent, url: str, tokens: TokenFactory) -> AsyncIterator
 
 async def until_online(url: str, tokens: TokenFactory, name: str) -> None:
     """Wait until an agent is online."""
-    async with asyncio.timeout(10), client_of(url, tokens) as client:
+    async with asyncio.timeout(30), client_of(url, tokens) as client:
         while name not in [each.name for each in await client.list_agents("state = ONLINE")]:
             await asyncio.sleep(0.01)
 

@@ -127,7 +127,7 @@ async def test_connections_are_seen_with_build_and_slots(
     small_mesh: RunningReplica, agent: Agent, tokens: TokenFactory
 ) -> None:
     url = url_of(small_mesh)
-    async with working(agent, url, tokens), client_of(url, tokens) as client, asyncio.timeout(20):
+    async with working(agent, url, tokens), client_of(url, tokens) as client, asyncio.timeout(60):
         while not (connections := await client.list_connections()):
             await asyncio.sleep(0.05)
         [connection] = connections

@@ -7,3 +7,4 @@ from agentmesh.stack.postgres import EmbeddedPostgres
 
 FAST = {"fsync": "off"}
 Make = Callable[[Path], EmbeddedPostgres]
+Plant = Callable[[Path], None]

@@ -2,10 +2,12 @@
 
 Every stand-in appends what happens to it to $STANDIN_DIR/history, and exits with 7 at its
 start while there is a file $STANDIN_DIR/<name>.broken. While there is <name>.stubborn, it
-ignores SIGTERM.
+ignores SIGTERM. With <name>.unleashed at its start, it outlives its supervisor: none is sent to
+it at the supervisor's end.
 """
 
 import asyncio
+import ctypes
 import http.server
 import json
 import os
@@ -15,6 +17,7 @@ import threading
 from pathlib import Path
 
 DIRECTORY = Path(os.environ["STANDIN_DIR"])
+PR_SET_PDEATHSIG = 1
 
 
 def run(name: str) -> None:
@@ -26,6 +29,8 @@ def run(name: str) -> None:
     if (DIRECTORY / f"{name}.broken").exists():
         print(f"{name}: what it was told to say before it broke")  # noqa: T201 - for its log
         sys.exit(7)
+    if (DIRECTORY / f"{name}.unleashed").exists() and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
     asyncio.run(_serve_http(name) if name == "gateway" else _serve_grpc(name))
     _note(name, "stopped")
 

@@ -30,13 +30,14 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"ended without saying {text!r}:\n{seen}")
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
 
 
+@pytest.mark.usefixtures("from_nothing")
 def test_up_status_down(command: Command) -> None:
     assert command.run("status").returncode == 1
     up = command.start("up", "--port", "0")
@@ -88,15 +89,15 @@ def test_a_second_ctrl_c_forces(command: Command, standins: Standins) -> None:
     read_until(up, UP)
     up.send_signal(signal.SIGINT)
     read_until(up, "stopped  gateway")
-    begun = time.monotonic()
     up.send_signal(signal.SIGINT)
-    assert up.wait(15) == 130
-    assert time.monotonic() - begun < 10
+    # Whoever drains to the end, or until it takes too long, ends with 0.
+    assert up.wait(30) == 130
     assert not find_orphans(command.data_directory)
     standins.mend("task")
     assert command.run("up", "--port", "0", "--detach").returncode == 0
 
 
+@pytest.mark.usefixtures("from_nothing")
 def test_ctrl_c_during_the_start_ends_what_was_started(command: Command) -> None:
     up = command.start("up", "--port", "0")
     read_until(up, "postgres")
@@ -109,19 +110,14 @@ def test_ctrl_c_during_the_start_ends_what_was_started(command: Command) -> None
 def test_after_kill_9_of_the_supervisor_the_next_up_goes_on(
     command: Command, standins: Standins
 ) -> None:
-    standins.do("task", "stubborn")
-    up = command.start("up", "--port", "0")
-    read_until(up, UP)
-    up.kill()
-    # It ignores the signal that follows its supervisor's end, and is left over.
-    wait_until(lambda: "task would not stop" in standins.history())
+    _leave_a_task_service_behind(command, standins)
     status = command.run("status")
     assert status.returncode == 1
     assert "No mesh is running" in status.stderr
-    standins.mend("task")
     again = command.run("up", "--port", "0", "--detach")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "of an earlier run that was killed" in again.stdout
+    assert standins.history().count("task stopped") == 1
     assert command.run("status").returncode == 0
 
 
@@ -136,15 +132,11 @@ def test_after_kill_9_of_everything_the_next_up_goes_on(command: Command) -> Non
 
 
 def test_down_ends_what_a_killed_supervisor_left(command: Command, standins: Standins) -> None:
-    standins.do("task", "stubborn")
-    up = command.start("up", "--port", "0")
-    read_until(up, UP)
-    up.kill()
-    wait_until(lambda: "task would not stop" in standins.history())
-    standins.mend("task")
+    _leave_a_task_service_behind(command, standins)
     down = command.run("down")
     assert down.returncode == 0
     assert "had been killed" in down.stdout
+    assert standins.history().count("task stopped") == 1
     assert not find_orphans(command.data_directory)
 
 
@@ -187,6 +179,7 @@ def test_a_directory_in_use(command: Command) -> None:
     assert command.run("status").returncode == 0
 
 
+@pytest.mark.usefixtures("from_nothing")
 def test_a_broken_directory(command: Command) -> None:
     command.data_directory.write_text("a file")
     for arguments in (("up", "--port", "0"), ("up", "--port", "0", "--detach")):
@@ -210,6 +203,17 @@ def test_a_missing_extra(command: Command, tmp_path: Path, monkeypatch: pytest.M
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     _is_refused(command, "up", saying="not installed (asyncpg)", remedy="agentmesh[up]")
+
+
+def _leave_a_task_service_behind(command: Command, standins: Standins) -> None:
+    """Kill the supervisor of a mesh whose task service certainly outlives it."""
+    standins.do("task", "unleashed")
+    up = command.start("up", "--port", "0")
+    read_until(up, UP)
+    up.kill()
+    up.wait()
+    # One that is started from now on is as any other.
+    standins.mend("task")
 
 
 def _is_refused(command: Command, *arguments: str, saying: str, remedy: str = "") -> None:

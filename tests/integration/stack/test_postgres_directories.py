@@ -11,7 +11,7 @@ import pytest
 
 from agentmesh.stack.account import DATABASE_ACCOUNT
 from agentmesh.stack.errors import StackError
-from tests.integration.stack.servers import Make
+from tests.integration.stack.servers import Make, Plant
 
 
 async def test_a_socket_directory_that_another_user_took(tmp_path: Path, make: Make) -> None:
@@ -27,10 +27,9 @@ async def test_a_socket_directory_that_another_user_took(tmp_path: Path, make: M
         server.socket_directory.rmdir()
 
 
-async def test_a_directory_of_another_version(tmp_path: Path, make: Make) -> None:
+async def test_a_directory_of_another_version(tmp_path: Path, make: Make, plant: Plant) -> None:
     server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
+    plant(server.directory)
     (server.directory / "PG_VERSION").write_text("16\n")
     with pytest.raises(StackError, match="made by PostgreSQL 16") as failure:
         await server.start()
@@ -39,11 +38,10 @@ async def test_a_directory_of_another_version(tmp_path: Path, make: Make) -> Non
 
 @pytest.mark.parametrize("content", [None, "", "x", "18.1.2"])
 async def test_a_directory_without_a_version(
-    tmp_path: Path, make: Make, content: str | None
+    tmp_path: Path, make: Make, plant: Plant, content: str | None
 ) -> None:
     server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
+    plant(server.directory)
     (server.directory / "PG_VERSION").unlink()
     if content is not None:
         (server.directory / "PG_VERSION").write_text(content)
@@ -53,10 +51,11 @@ async def test_a_directory_without_a_version(
     assert "backup" in failure.value.remedy
 
 
-async def test_damaged_data_is_told_in_the_words_of_postgresql(tmp_path: Path, make: Make) -> None:
+async def test_damaged_data_is_told_in_the_words_of_postgresql(
+    tmp_path: Path, make: Make, plant: Plant
+) -> None:
     server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
+    plant(server.directory)
     (server.directory / "global" / "pg_control").write_bytes(b"\0" * 8192)
     with pytest.raises(
         StackError, match=r"exited with code 1:\n(.|\n)*incompatible with server"
@@ -72,19 +71,17 @@ async def test_a_file_in_the_way(tmp_path: Path, make: Make) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-async def test_a_directory_of_another_user(tmp_path: Path, make: Make) -> None:
+async def test_a_directory_of_another_user(tmp_path: Path, make: Make, plant: Plant) -> None:
     server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
+    plant(server.directory)
     os.chown(server.directory, 12345, 12345)
     with pytest.raises(StackError, match="belongs to another user"):
         await server.start()
 
 
-async def test_an_open_directory_is_closed(tmp_path: Path, make: Make) -> None:
+async def test_an_open_directory_is_closed(tmp_path: Path, make: Make, plant: Plant) -> None:
     server = make(tmp_path / "data")
-    await server.start()
-    await server.stop()
+    plant(server.directory)
     server.directory.chmod(0o755)
     await server.start()
     assert stat.S_IMODE(server.directory.stat().st_mode) == 0o700

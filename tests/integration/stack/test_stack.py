@@ -34,6 +34,7 @@ async def is_ready_after_restarts(directory: Path, name: str, restarts: int) -> 
     )
 
 
+@pytest.mark.usefixtures("from_nothing")
 async def test_everything_starts_in_order_and_drains_in_reverse(
     tmp_path: Path, standins: Standins, report: Report
 ) -> None:
@@ -138,7 +139,7 @@ async def test_waiting_ends_when_the_stack_is_stopped(tmp_path: Path, standins: 
     async with Stack(tmp_path / "data", port=0) as stack:
         waiting = asyncio.create_task(stack.wait())
         await stack.stop()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 30)
 
 
 async def test_two_meshes_do_not_share_a_directory_but_a_machine(

@@ -17,7 +17,7 @@ from mesh.task.v1 import dispatch_service_pb2 as dispatch
 from mesh.task.v1 import task_pb2
 from mesh.task.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 NOTHING: Mapping[str, str] = {}
 
 
@@ -107,6 +107,7 @@ async def connected(
     labels: Mapping[str, str] = NOTHING,
     version: str = "",
     build_id: str = "",
+    merges_receipts: bool = False,
 ) -> AsyncIterator[HandAgent]:
     """Register and connect an agent; its stream is cut at the end."""
     agent_id = await register(channel, name, capabilities, labels=labels, version=version)
@@ -118,6 +119,7 @@ async def connected(
         holding=holding,
         process_id=process_id,
         build_id=build_id,
+        merges_receipts=merges_receipts,
     )
     await call.write(dispatch.DispatchRequest(hello=hello))
     agent = HandAgent(agent_id, call)

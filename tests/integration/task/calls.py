@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mesh.task.v1 import task_pb2, task_service_pb2
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 
 Event = task_pb2.TaskEvent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,19 +25,39 @@ class LostAnswers:
     server: Path
     to_lose: int = 0
     lost: int = 0
-    _pumps: set[asyncio.Task[None]] = field(default_factory=set)
+    _carried: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection."""
-        there, back = await asyncio.open_unix_connection(str(self.server))
-        losing = asyncio.Event()
-        for pump in (
-            self._up(reader, back, losing),
-            self._down(there, writer, losing),
-        ):
-            task = asyncio.create_task(pump)
-            self._pumps.add(task)
-            task.add_done_callback(self._pumps.discard)
+    def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begin to carry a connection."""
+        task = asyncio.create_task(self._carry(reader, writer))
+        self._carried.add(task)
+        task.add_done_callback(self._carried.discard)
+
+    async def cut(self) -> None:
+        """End all connections."""
+        carried = list(self._carried)
+        for task in carried:
+            task.cancel()
+        await asyncio.gather(*carried, return_exceptions=True)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = [writer]
+        try:
+            there, back = await asyncio.open_unix_connection(str(self.server))
+            writers.append(back)
+            losing = asyncio.Event()
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._up(reader, back, losing))
+                pumps.create_task(self._down(there, writer, losing))
+        except* OSError:
+            pass
+        finally:
+            # None is left to be found open by whichever test runs when it is collected.
+            for each in writers:
+                each.transport.abort()
+            for each in writers:
+                with suppress(OSError):
+                    await each.wait_closed()
 
     async def _up(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, losing: asyncio.Event
@@ -69,7 +89,7 @@ async def losing_answers(database: Database) -> AsyncIterator[tuple[LostAnswers,
     host = database.url.query["host"]
     with tempfile.TemporaryDirectory(prefix="pg-") as directory:
         proxy = LostAnswers(Path(str(host)) / _SOCKET)
-        server = await asyncio.start_unix_server(proxy.carry, str(Path(directory) / _SOCKET))
+        server = await asyncio.start_unix_server(proxy.take, str(Path(directory) / _SOCKET))
         url = database.url.set(query={**database.url.query, "host": directory})
         secret = SecretStr(url.render_as_string(hide_password=False))
         behind = Database(DatabaseSettings(url=secret))
@@ -78,4 +98,5 @@ async def losing_answers(database: Database) -> AsyncIterator[tuple[LostAnswers,
         finally:
             await behind.close()
             server.close()
+            await proxy.cut()
             await server.wait_closed()

@@ -113,3 +113,40 @@ async def test_progress_is_that_of_the_last_attempt(
         assert not running.HasField("progress")
         await agent.report(progress(second.lease, 0.1))
         assert (await get(caller, task.id)).progress.fraction == 0.1
+
+
+async def test_the_last_failure_is_shown_until_the_task_has_succeeded(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with connected(channel, "text.count") as agent:
+        task = await create(caller, max_attempts=9)
+        [first] = await agent.take()
+        await agent.report(failed(first.lease))
+        [second] = await agent.take()
+        assert second.task.error.type == "Boom"
+        assert (await get(caller, task.id)).error.message == "it went wrong"
+        await agent.report(released(second.lease))
+        [third] = await agent.take()
+        await agent.report(done(third.lease))
+        ended = await get(caller, task.id)
+    assert not ended.HasField("error")
+    shown = [bool(event.task.error.type) for event in await history(caller, task.id)]
+    assert shown == [False, False, True, True, True, True, True, False]
+    told = await attempts(caller, task.id)
+    assert [each.error.type for each in told] == ["Boom", "", ""]
+
+
+async def test_a_task_given_back_after_a_failure_may_be_given_back_again(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    async with connected(channel, "text.count", slots=1) as agent:
+        await create(caller, max_attempts=9)
+        [first] = await agent.take()
+        again = await agent.report(failed(first.lease), failed(first.lease))
+        assert all(receipt.accepted for receipt in again)
+        [second] = await agent.take()
+        await agent.resize(0)
+        again = await agent.report(released(second.lease), released(second.lease))
+        assert all(receipt.accepted for receipt in again)
+        [other] = await agent.report(failed(second.lease, kind="Other"))
+        assert not other.accepted

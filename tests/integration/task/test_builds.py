@@ -26,6 +26,7 @@ from tests.integration.task.steering import (
     route,
     stands,
 )
+from tests.waiting import until
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -64,7 +65,7 @@ async def drained(first: HandAgent, second: HandAgent, ids: list[str]) -> tuple[
             if taken:
                 await agent.report(*(done(each.lease) for each in taken))
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.gather(drain(first, given[0]), drain(second, given[1]))
     return given
 
@@ -146,6 +147,4 @@ async def test_a_routing_holds_on_every_replica(
 
 
 async def until_routed(running: RunningReplica) -> None:
-    async with asyncio.timeout(3):
-        while not running.task.steering.routings:
-            await asyncio.sleep(0.002)
+    await until(lambda: bool(running.task.steering.routings))

@@ -142,6 +142,26 @@ async def test_the_agent_gets_the_results_of_those_that_succeeded(
         assert assignment.dependency_results[early.id].string_value == "early"
 
 
+async def test_of_many_large_results_the_agent_gets_those_that_fit(
+    channel: aio.Channel, caller: TaskServiceStub
+) -> None:
+    sizes = (500 << 10, 600 << 10, 10, 400 << 10)
+    async with connected(channel, "text.count", slots=4) as agent:
+        others = [await create(caller) for _ in sizes]
+        leases = {each.task.id: each.lease for each in await agent.take(4)}
+        waiting = [await create(caller, dependencies=needs(*others)) for _ in range(3)]
+        for other, size in zip(others, sizes, strict=True):
+            await agent.report(done(leases[other.id], "x" * size))
+        for _ in waiting:
+            [assignment] = await agent.take()
+            given = {
+                task_id: len(value.string_value)
+                for task_id, value in assignment.dependency_results.items()
+            }
+            # The largest is left out.
+            assert given == {others[n].id: sizes[n] for n in (0, 2, 3)}
+
+
 @pytest.mark.usefixtures("known")
 async def test_cancellation_goes_down_the_chain(caller: TaskServiceStub) -> None:
     first = await create(caller)

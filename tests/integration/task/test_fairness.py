@@ -33,18 +33,20 @@ async def crowd(caller: TaskServiceStub, of: str, count: int, **fields: object) 
 async def test_urgent_work_goes_first_and_one_turn_of_ten_to_the_rest(
     channel: aio.Channel, caller: TaskServiceStub
 ) -> None:
-    for of, priority, count in (("low", 0, 20), ("middle", 5, 20), ("high", 9, 90)):
+    for of, priority, count in (("low", 0, 20), ("middle", 5, 60), ("high", 9, 90)):
         await crowd(caller, of, count, priority=priority)
     async with connected(channel, "text.count") as agent:
         order = await served(agent, 100)
-        rest = await served(agent, 30)
+        rest = await served(agent, 50)
     assert Counter(order) == {"high": 90, "middle": 5, "low": 5}
     places = [place for place, of in enumerate(order, start=1) if of != "high"]
     assert places == list(range(10, 101, 10))
     assert [order[place - 1] for place in places] == ["middle", "low"] * 5
-    # Then the middle ones are the urgent ones.
-    assert rest[:9] == ["middle"] * 9
-    assert rest.index("low") == 9
+    # Then the middle ones are the urgent ones, and the low ones the rest. Once, and for a moment,
+    # the high ones are still believed to wait: a turn that falls there may be a middle one's.
+    turns = [place for place, of in enumerate(rest, start=1) if of == "low"]
+    assert set(turns) <= {10, 20, 30, 40, 50}
+    assert len(turns) >= 4
 
 
 async def test_without_others_a_low_priority_has_every_turn(

@@ -67,7 +67,7 @@ async def test_a_lease_lost_on_the_last_attempt_dead_letters_the_task(
 async def test_heartbeats_prolong_what_is_held_and_name_what_is_lost(
     stores: Stores, tokens: TokenFactory
 ) -> None:
-    rules = RULES.model_copy(update={"lease": 1.0})
+    rules = RULES.model_copy(update={"lease": 3.0})
     async with (
         replica(stores, tokens, rules=rules) as running,
         open_channel(running, tokens, "acme") as channel,
@@ -79,7 +79,7 @@ async def test_heartbeats_prolong_what_is_held_and_name_what_is_lost(
         first_end = await _lease_end(stores.task, kept_id)
         await _lose(stores.task, lost_id)
         # A lease is renewed once a third of it is over.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while lost.lease not in agent.lost:
                 await agent.beat(kept.lease, lost.lease)
                 await agent.next("pulse")

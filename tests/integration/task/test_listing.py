@@ -237,6 +237,18 @@ async def test_a_rare_task_is_found_though_pages_come_short(
     assert [[task.id for task in page] for page in found] == [[], [rare]]
 
 
+async def test_a_page_is_no_larger_than_a_message(caller: TaskServiceStub) -> None:
+    labels = {f"{n:0>128}": "ü" * 128 for n in range(64)}
+    ids: list[str] = []
+    for _ in range(4):
+        ids += await create_many(caller, [{"labels": labels}] * 30)
+    found = await pages(caller, "", "priority desc", 1000)
+    assert sorted(task.id for page in found for task in page) == sorted(ids)
+    sizes = [sum(task.ByteSize() for task in page) for page in found]
+    assert len(sizes) > 1
+    assert all(size <= 2 << 20 for size in sizes)
+
+
 async def test_lists_while_tasks_end_show_each_task_once(caller: TaskServiceStub) -> None:
     ids = await create_many(caller, [{"priority": each % 10} for each in range(60)])
 

@@ -49,6 +49,24 @@ async def test_a_task_that_waits_for_one_that_ends_in_the_same_transaction(steps
     assert steps.reference.tasks[made.id].state == "running"
 
 
+async def test_a_task_that_waits_for_another_too_and_for_one_that_has_just_ended(
+    steps: Steps,
+) -> None:
+    task, agent_id = await running(steps)
+    [open_] = await steps.step(
+        steps.create(*await steps.prepare(0, replace(PLAIN, capability="text.other")))
+    )
+    # One that waits for the task already, so that its end is something to settle.
+    policy = Policy(dependencies=(Dependency(task.id),))
+    await steps.step(steps.create(*await steps.prepare(0, replace(PLAIN, policy=policy))))
+    policy = Policy(dependencies=(Dependency(open_.id), Dependency(task.id)))
+    waiting = await steps.prepare(0, replace(PLAIN, policy=policy))
+    [_, made] = await steps.step(
+        steps.report(0, agent_id, task.lease, Completed(b"")), steps.create(*waiting)
+    )
+    assert steps.reference.tasks[made.id].state == "scheduled"
+
+
 async def test_a_child_whose_parent_is_cancelled_in_the_same_transaction(steps: Steps) -> None:
     task, _ = await running(steps)
     child = await steps.prepare(0, replace(PLAIN, parent_id=task.id))

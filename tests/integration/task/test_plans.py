@@ -172,6 +172,7 @@ OF_POOL: dict[str, tuple[int, Work]] = {
     "get": (BATCH, lambda c: reading.get_tasks(c, _queued(BATCH // 2) + _queued(BATCH // 2, 2))),
     "what is next due": (1, reading.next_due),
     "lanes that hold tasks": (100, lambda c: lanes.list_holding(c, after=0, most=100)),
+    "lanes without tasks": (crowd.RUNNING, lambda c: lanes.remove_idle(c, 0.0, 100)),
     "history": (3, lambda c: history.list_events(c, made(2, 5), 0)),
     "attempts": (3, lambda c: history.list_changes(c, made(2, 5))),
     "end of the log": (1, log.last_position),

@@ -90,13 +90,6 @@ async def test_an_unknown_capability_is_refused_and_not_stored(caller: TaskServi
     assert await listed(caller) == []
 
 
-async def test_too_large_a_task_is_refused(caller: TaskServiceStub) -> None:
-    task = task_pb2.Task(capability="text.count")
-    task.input.update({"text": "x" * (1 << 20)})
-    with refusal(INVALID, "REQUEST_TOO_LARGE"):
-        await caller.CreateTask(task_service_pb2.CreateTaskRequest(task=task))
-
-
 async def test_another_tenants_task_is_as_if_it_were_not(
     caller: TaskServiceStub, stranger: TaskServiceStub
 ) -> None:

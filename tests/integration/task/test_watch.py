@@ -18,7 +18,7 @@ from tests.integration.task.conftest import open_channel
 async def watch(caller: TaskServiceStub, task_id: str, after: int = 0) -> list[int]:
     """The sequences that a watcher sees, to the end."""
     request = task_service_pb2.WatchTaskRequest(task_id=task_id, after_sequence=after)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return [event.sequence async for event in caller.WatchTask(request)]
 
 

@@ -12,9 +12,9 @@ from agentmesh.demo.agents import facts, table, words
 from agentmesh.demo.following import Outcome
 from agentmesh.demo.script import AGENTS, CAPABILITIES, Step, steps
 from agentmesh.handlers import Handler
-from agentmesh.payloads import from_struct, to_struct
+from agentmesh.payloads import encode_input, from_struct
 from agentmesh.resources import Task, TaskError
-from mesh.task.v1 import dispatch_service_pb2
+from mesh.task.v1 import dispatch_service_pb2, task_pb2
 from tests.unit.demo.listening import Listening
 from tests.unit.demo.tasks import make_task
 
@@ -50,7 +50,9 @@ async def _attempt(step: Step, task: Task) -> Task:
     """Do what the mesh would: run the handler, with the input as it comes out of a message."""
     voice = Listening(cancel_at=step.cancel_at)
     context = TaskContext(dispatch_service_pb2.Assignment(task=task.to_proto()), voice)
-    data = from_struct(to_struct(step.input))
+    message = task_pb2.Task()
+    encode_input(message, step.input)
+    data = from_struct(message.input)
     if "pause" in data:
         data["pause"] = 0.0
     ended = partial(make_task, capability=step.capability, attempt=task.attempt)

@@ -56,5 +56,9 @@ def lease(task_id: str) -> dispatch.Lease:
     return dispatch.Lease(task_id=task_id, epoch=1)
 
 
+def refused(entry: Entry, reason: str) -> dispatch.Receipt:
+    return dispatch.Receipt(lease=entry.report.lease, reason=reason, message="no good")
+
+
 def accepted(entry: Entry) -> dispatch.Receipt:
     return dispatch.Receipt(lease=entry.report.lease, accepted=True)

@@ -13,7 +13,7 @@ from agentmesh import TaskContext, TaskFailed
 from agentmesh.payloads import from_value
 from mesh.task.v1 import dispatch_service_pb2 as dispatch
 from mesh.task.v1 import task_pb2
-from tests.unit.sdk.process import Process, accepted
+from tests.unit.sdk.process import Process, accepted, refused
 
 MESSAGE_LIMIT = 1 << 20
 
@@ -38,6 +38,39 @@ async def test_only_the_receipt_of_the_end_settles_a_task() -> None:
     process.running.acknowledge(end, accepted(end))
     async with asyncio.timeout(5):
         await settled
+
+
+async def test_an_end_that_makes_no_sense_to_the_mesh_fails_the_attempt() -> None:
+    async def work(context: TaskContext) -> str:
+        await context.progress(0.5)
+        return "done"
+
+    process = Process(work).start()
+    await process.ended()
+    progress, end = await process.entries()
+    process.running.acknowledge(progress, refused(progress, "INVALID_ARGUMENT"))
+    process.running.acknowledge(end, refused(end, "INVALID_ARGUMENT"))
+    [failed] = await process.entries()
+    assert failed.report.failure.error == task_pb2.TaskError(
+        type="ReportRefused", message="INVALID_ARGUMENT: no good"
+    )
+    assert not failed.report.failure.retryable
+    process.running.acknowledge(failed, refused(failed, "INVALID_ARGUMENT"))
+    async with asyncio.timeout(5):
+        await process.outbox.settled()
+
+
+async def test_under_a_lost_lease_nothing_more_is_reported() -> None:
+    async def work(context: TaskContext) -> None:
+        await context.progress(0.5)
+        await asyncio.Event().wait()
+
+    process = Process(work).start()
+    [progress] = await process.entries()
+    process.running.acknowledge(progress, refused(progress, "LEASE_LOST"))
+    assert process.running.leases() == []
+    async with asyncio.timeout(5):
+        await process.outbox.settled()
 
 
 async def test_what_got_no_receipt_goes_out_again_before_anything_new() -> None:

@@ -14,7 +14,7 @@ from services.task.blobs.errors import BlobNotFound
 from services.task.blobs.janitor import Janitor
 from services.task.blobs.settings import BlobSettings
 from services.task.blobs.stores import open_stores
-from services.task.blobs.uses import Naming, forget, mark_all_used, mark_used
+from services.task.blobs.uses import Naming, forget, mark_all_used
 from tests.integration.task.blobs.parts import TENANT, UNKNOWN, Room, noise, streamed
 
 # What the session of the task engine's writer is like.
@@ -30,7 +30,8 @@ WRITER = {
 
 async def use(room: Room, *blob_ids: UUID, tenant: str = TENANT) -> frozenset[UUID]:
     async with room.raw(WRITER) as connection, connection.transaction():
-        return await mark_used(connection, tenant, blob_ids)
+        [missing] = await mark_all_used(connection, [Naming(tenant, blob_ids)])
+        return missing
 
 
 async def release(room: Room, *blob_ids: UUID) -> None:
@@ -119,7 +120,7 @@ async def test_a_use_that_is_rolled_back_was_none(database_room: Room) -> None:
     async with database_room.raw() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await mark_used(connection, TENANT, [blob.id])
+        await mark_all_used(connection, [Naming(TENANT, [blob.id])])
         await transaction.rollback()
     await database_room.expire_all()
     assert await database_room.janitor().run_once() == 1
@@ -151,7 +152,7 @@ async def test_the_janitor_passes_over_a_blob_that_is_just_being_used(room: Room
     blob = await room.upload()
     await room.expire_all()
     async with room.raw() as connection, connection.transaction():
-        await mark_used(connection, TENANT, [blob.id])
+        await mark_all_used(connection, [Naming(TENANT, [blob.id])])
         assert await room.janitor().run_once() == 0
     assert await room.janitor().run_once() == 0
     assert await is_there(room, blob.id)
@@ -226,7 +227,7 @@ async def test_the_janitor_comes_by_itself(database_room: Room) -> None:
     await database_room.expire_all()
     janitor = Janitor(database_room.database, database_room.stores, interval=0.01)
     running = asyncio.create_task(janitor.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await database_room.rows() != (0, 0):
             await asyncio.sleep(0.02)
     running.cancel()

@@ -202,7 +202,7 @@ async def test_a_cancelled_upload_leaves_nothing_that_the_janitor_does_not_remov
     for piece in split(noise(12 << 20)):
         await call.write(Request(data=piece))
     call.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await room.one("SELECT count(*) FROM blobs WHERE state = 'removing'"):
             await asyncio.sleep(0.02)
     await assert_nothing_is_left(room)
