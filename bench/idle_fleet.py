@@ -11,13 +11,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
 
-from agentmesh.connection import Connection
+from agentmesh import Client
 from bench.idle_streams import Plan, Standing, capability
 from bench.load import Server
 from bench.peers.protocol import spread
-from mesh.task.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
 
 PROCESSES = 2
 MOST_SECONDS = 300.0
@@ -92,17 +90,11 @@ class IdleFleet:
         ]
 
     async def _create(self, server: Server) -> None:
-        connection = Connection(f"http://{server['task']}", server["admin_key"])
         numbers = iter(range(self.agents))
-        async with connection.channel() as channel:
-            stub: Any = task_service_pb2_grpc.TaskServiceStub(channel)
-
-            async def create() -> None:
-                task = task_pb2.Task(capability=capability(next(numbers)))
-                request = task_service_pb2.CreateTaskRequest(task=task)
-                await stub.CreateTask(request, metadata=connection.metadata)
-
-            await spread(self.agents, IN_FLIGHT, create)
+        async with Client(f"http://{server['task']}", server["admin_key"]) as client:
+            await spread(
+                self.agents, IN_FLIGHT, lambda: client.create_task(capability(next(numbers)))
+            )
 
     async def _read(self, place: int, process: asyncio.subprocess.Process) -> None:
         assert process.stdout

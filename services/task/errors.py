@@ -58,10 +58,8 @@ class AgentNotFound(NotFound):
 
     reason = "AGENT_NOT_FOUND"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "There is no agent with this id; register it first.", field="hello.agent_id"
-        )
+    def __init__(self, field: str) -> None:
+        super().__init__("There is no agent with this id; register it first.", field=field)
 
 
 class CapabilityNotRegistered(InvalidArgument):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 
 _KNOWN_SECONDS = 60.0
 _KNOWN_SIZE = 10_000
+_LOOKUPS: Final = 50
 
 
 class Registry:
@@ -34,6 +36,9 @@ class Registry:
     def __init__(self, channels: Channels) -> None:
         self._stub = registry_service_pb2_grpc.RegistryServiceStub(channels.to("registry"))
         self._known: TTLCache[tuple[str, str], bool] = TTLCache(_KNOWN_SIZE, _KNOWN_SECONDS)
+        # When thousands of agents come back at once, more would only make each slower, past its
+        # deadline, after which they come again.
+        self._lookups = asyncio.Semaphore(_LOOKUPS)
 
     async def knows_capability(self, tenant: str, capability: str) -> bool:
         """Tell whether any agent of the caller's tenant has ever offered the capability.
@@ -56,8 +61,8 @@ class Registry:
             self._known[tenant, capability] = True
         return bool(response.offers)
 
-    async def get_agent(self, tenant: str, agent_id: UUID) -> Agent:
-        """Return an agent of the caller's tenant.
+    async def get_agent(self, tenant: str, agent_id: UUID, *, field: str) -> Agent:
+        """Return an agent of the caller's tenant; `field` is where its id came from.
 
         Raises:
             AgentNotFound: There is none.
@@ -65,10 +70,13 @@ class Registry:
         """
         request = registry_service_pb2.GetAgentRequest(agent_id=str(agent_id))
         try:
-            found = await self._stub.GetAgent(request)
+            async with self._lookups:
+                found = await self._stub.GetAgent(request)
         except aio.AioRpcError as error:
             problem = from_peer_error(error)
-            raise (AgentNotFound() if isinstance(problem, NotFound) else problem) from error
+            if isinstance(problem, NotFound):
+                problem = AgentNotFound(field)
+            raise problem from error
         capabilities = {each.name: each.version for each in found.capabilities}
         return Agent(agent_id, tenant, found.name, capabilities, dict(found.labels))
 

@@ -6,17 +6,26 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
+from grpc import aio
+
 from agentmesh.stack.errors import StackError
+from mesh.task.v1 import task_pb2
+from mesh.task.v1 import task_service_pb2 as api
+from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.failpoints import VARIABLE as FAILPOINTS
 from tests.chaos.clock_faults import ClockFaults
+from tests.chaos.connecting import channel_to, credential
 from tests.chaos.disk_faults import fill_disk
 from tests.chaos.faults import Fault
 from tests.chaos.mesh import LEASE, REPLICAS, SPARE, ChaosMesh
+from tests.chaos.work import CAPABILITY
 
-_FAILPOINT_PATIENCE: Final = 8.0
-_PROVOKE_AFTER: Final = 1.0
+_FAILPOINT_PATIENCE: Final = 12.0
+_CUT_PATIENCE: Final = 8.0
+_PROVOKE_AFTER: Final = 2.5
 
 
 class Injector:
@@ -91,7 +100,7 @@ class Injector:
         cutter = self._mesh.cutter
         before = cutter.cut
         cutter.cut_next(2)
-        deadline = time.monotonic() + _FAILPOINT_PATIENCE
+        deadline = time.monotonic() + _CUT_PATIENCE
         while cutter.cut < before + 2 and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         return time.monotonic()
@@ -178,9 +187,20 @@ class Injector:
         try:
             while not (await asyncio.wait([death], timeout=_PROVOKE_AFTER))[0]:
                 await self._mesh.sever_writers()
+                await _ask(self._mesh, name)
                 for worker in self._mesh.staff.agents():
                     if worker.is_running:
                         await worker.kill()
                         await worker.start()
         finally:
             death.cancel()
+
+
+async def _ask(mesh: ChaosMesh, name: str) -> None:
+    """Have a replica make a task, whether or not it lives to say so."""
+    request = api.CreateTaskRequest(task=task_pb2.Task(capability=CAPABILITY))
+    request.task.input["work"] = 0.0
+    with suppress(aio.AioRpcError):
+        async with channel_to([mesh.target(name)]) as channel:
+            stub = TaskServiceStub(channel)
+            await stub.CreateTask(request, timeout=1, metadata=credential(mesh.key))

@@ -202,6 +202,10 @@ def test_a_child_does_not_start_after_its_parent_was_called_off() -> None:
     assert not list(outlived({A: above, B: before}, {B: A}))
     assert "started after" in next(outlived({A: above, B: after}, {B: A}))
     assert "goes on" in next(outlived({A: above, B: alive}, {B: A}))
+    assert above.end is not None
+    [start] = after.starts
+    at_once = after._replace(starts=(start._replace(time=above.end.time),))
+    assert not list(outlived({A: above, B: at_once}, {B: A}))
     well = life_of(history("created", "started", "succeeded"))
     assert not list(outlived({A: well, B: after}, {B: A}))
 

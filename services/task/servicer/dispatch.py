@@ -45,7 +45,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         """Be the stream of one agent process."""
         self._dispatcher.check_open()
         hello = await _hello(request_iterator)
-        agent = await self._agent(hello.agent_id, hello.capabilities, "hello.capabilities")
+        agent = await self._agent(hello.agent_id, hello.capabilities, within="hello.")
         stream = Stream(
             agent,
             frozenset(hello.capabilities),
@@ -72,7 +72,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> dispatch.ClaimTasksResponse:
         """Take tasks for an agent without a stream."""
         self._dispatcher.check_open()
-        agent = await self._agent(request.agent_id, request.capabilities, "capabilities")
+        agent = await self._agent(request.agent_id, request.capabilities)
         stream = Stream(
             agent,
             frozenset(request.capabilities),
@@ -112,11 +112,15 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             lease_duration=convert.duration_to_proto(self._settings.lease),
         )
 
-    async def _agent(self, agent_id: str, capabilities: Sequence[str], field: str) -> Agent:
-        agent = await self._registry.get_agent(current_principal().tenant, UUID(agent_id))
+    async def _agent(
+        self, agent_id: str, capabilities: Sequence[str], *, within: str = ""
+    ) -> Agent:
+        agent = await self._registry.get_agent(
+            current_principal().tenant, UUID(agent_id), field=f"{within}agent_id"
+        )
         for capability in capabilities:
             if capability not in agent.capabilities:
-                raise CapabilityNotRegistered(capability, field)
+                raise CapabilityNotRegistered(capability, f"{within}capabilities")
         return agent
 
     async def _welcome(self, stream: Stream, hello: dispatch.Hello) -> Response:

@@ -27,14 +27,17 @@ _OF_TASK: Final = text(
     """  # noqa: S608 - the names are the table's own
 )
 
-_LEASES: Final = text(
+_CHANGES: Final = text(
     f"""
-    SELECT {_COLUMNS} FROM task_events
-    WHERE task_id = :task_id AND type <> 'output'
-    ORDER BY sequence
+    SELECT * FROM (
+        SELECT {_COLUMNS} FROM task_events
+        WHERE task_id = :task_id AND type <> 'output'
+        ORDER BY sequence DESC LIMIT :most
+    ) AS latest ORDER BY sequence
     """  # noqa: S608 - the names are the table's own
 )
 
+_MOST_CHANGES = 10_000
 _MOST_AT_A_TIME = 500
 _MOST_BYTES_AT_A_TIME = 4 << 20
 
@@ -51,8 +54,8 @@ async def list_events(connection: AsyncConnection, task_id: UUID, after: int) ->
 
 
 async def list_changes(connection: AsyncConnection, task_id: UUID) -> list[TaskEvent]:
-    """Return all of the task's events but its output, in order."""
-    return _events(await connection.execute(_LEASES, {"task_id": task_id}))
+    """Return the task's events but its output, in order; of very many the latest."""
+    return _events(await connection.execute(_CHANGES, {"task_id": task_id, "most": _MOST_CHANGES}))
 
 
 def _events(result: Any) -> list[TaskEvent]:

@@ -68,6 +68,19 @@ _WAITING_IN_ORDER: Final = f"""
     ORDER BY priority DESC, id LIMIT $3 FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 
+
+def _of_lane(lane: str) -> str:
+    """Say that a task is of a lane, so that only an index by lane and id will do.
+
+    Where most tasks are of one lane, `lane = x ORDER BY id` walks the primary key instead, past
+    all of them if the lane that is wanted is another.
+    """
+    return (
+        f"(tasks.lane, tasks.id) > ({lane}, '00000000-0000-0000-0000-000000000000'::uuid)"
+        f" AND (tasks.lane, tasks.id) <= ({lane}, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)"
+    )
+
+
 # From each lane that waits on to the next, one index entry a lane; then the first of each
 # fairness key, the second of each, and so on, beginning after the key whose turn it was.
 _WAITING_IN_TURN: Final = f"""
@@ -86,8 +99,9 @@ _WAITING_IN_TURN: Final = f"""
         FROM (SELECT lane FROM behind WHERE lane IS NOT NULL LIMIT 1000) AS lane
         JOIN lanes ON lanes.id = lane.lane
         CROSS JOIN LATERAL (
-            SELECT id FROM tasks WHERE tenant = $1 AND blocked_by = $2 AND tasks.lane = lane.lane
-            ORDER BY id LIMIT $3
+            SELECT id FROM tasks
+            WHERE tenant = $1 AND blocked_by = $2 AND {_of_lane("lane.lane")}
+            ORDER BY tasks.lane, id LIMIT $3
         ) AS first
     ), next AS (
         SELECT waiting.id, row_number() OVER (
@@ -178,8 +192,8 @@ def _claim_of(columns: str) -> str:
         SELECT queued.* FROM unnest($1::bigint[], $2::integer[]) AS wanted (lane, count)
         CROSS JOIN LATERAL (
             SELECT {columns} FROM tasks
-            WHERE lane = wanted.lane AND state = 'queued' AND blocked_by IS NULL
-            ORDER BY id LIMIT wanted.count
+            WHERE {_of_lane("wanted.lane")} AND state = 'queued' AND blocked_by IS NULL
+            ORDER BY lane, id LIMIT wanted.count
             FOR UPDATE SKIP LOCKED
         ) AS queued
     """  # noqa: S608

@@ -186,7 +186,7 @@ class Tasks:
         )
 
     async def changes(self, tenant: str, task_id: UUID) -> Sequence[TaskEvent]:
-        """Return all that has happened to a task but its output, in order.
+        """Return what has happened to a task but its output, in order; of very much the latest.
 
         Raises:
             TaskNotFound: There is none.

@@ -47,13 +47,13 @@ class Life(NamedTuple):
     """What others may have to do with in a task's history.
 
     Attributes:
-        starts: Positions at which its attempts started.
-        end: Position of its end; None if it has none.
+        starts: The events by which its attempts started.
+        end: The event that ended it; None if there is none.
         state: The state in which it ended, or is.
     """
 
-    starts: tuple[int, ...]
-    end: int | None
+    starts: tuple[Event, ...]
+    end: Event | None
     state: str
 
 
@@ -63,7 +63,7 @@ def life_of(events: Iterable[Event]) -> Life:
     for event in events:
         state = event.state
         if event.type == "started":
-            starts.append(event.position)
+            starts.append(event)
         elif event.type in ENDS:
-            end = event.position
+            end = event
     return Life(tuple(starts), end, state)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from tests.chaos.checks.events import Life
+from tests.chaos.checks.events import Event, Life
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def started_too_early(lives: Mapping[UUID, Life], needs: Mapping[UUID, Needs]) -
         if life is None or not life.starts:
             continue
         met = [
-            _is_met(lives.get(other), condition, life.starts[0])
+            _is_met(lives.get(other), condition, life.starts[0].position)
             for other, condition in wanted.others
         ]
         if not (any(met) if wanted.any else all(met)):
@@ -41,7 +41,7 @@ def outlived(lives: Mapping[UUID, Life], parents: Mapping[UUID, UUID]) -> Iterat
         life, above = lives.get(child), lives.get(parent)
         if life is None or above is None or above.end is None or above.state == "succeeded":
             continue
-        if any(start > above.end for start in life.starts):
+        if any(_comes_later(start, above.end) for start in life.starts):
             yield f"{child} started after its parent {parent} was {above.state}"
         elif life.end is None:
             yield f"{child} goes on though its parent {parent} was {above.state}"
@@ -60,8 +60,17 @@ def too_many_children(
             yield f"{parent} made {counts[parent]} children of {most}"
 
 
+def _comes_later(start: Event, end: Event) -> bool:
+    """Tell whether a start comes after another task's end, and not in the same transaction.
+
+    All events of a transaction have one time. What starts and is called off in one, no
+    agent has heard of.
+    """
+    return start.position > end.position and start.time != end.time
+
+
 def _is_met(life: Life | None, condition: str, before: int) -> bool:
-    if life is None or life.end is None or life.end > before:
+    if life is None or life.end is None or life.end.position > before:
         return False
     match condition:
         case "succeeded":

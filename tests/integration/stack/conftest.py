@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agentmesh.stack.composition import SERVICES
+from agentmesh.stack.composition import SERVICES, database_name
 from agentmesh.stack.postgres import EmbeddedPostgres
 from agentmesh.stack.report import Event, Happening
 from tests.integration.stack.servers import FAST, Make, Plant
@@ -35,12 +35,22 @@ def tmp_path() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Path]:
-    """Make a directory as a PostgreSQL leaves it that was started for the first time."""
+    """Make a directory of a PostgreSQL with the services' databases, as a mesh leaves it.
+
+    But for the tables, which stand-ins don't want; and its server doesn't wait for disks.
+    """
     with tempfile.TemporaryDirectory(prefix="agentmesh-test-") as directory:
         server = EmbeddedPostgres(Path(directory) / "data", settings=FAST, durable=False)
-        asyncio.run(server.start())
-        asyncio.run(server.stop())
+        asyncio.run(_fill(server))
+        with (server.directory / "postgresql.conf").open("a") as configuration:
+            configuration.writelines(f"{name} = {value}\n" for name, value in FAST.items())
         yield server.directory
+
+
+async def _fill(server: EmbeddedPostgres) -> None:
+    async with server:
+        for service in SERVICES:
+            await server.create_database(database_name(service))
 
 
 @pytest.fixture

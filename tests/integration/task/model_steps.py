@@ -209,7 +209,9 @@ class Steps:
 
 
 def briefly(thing: Any) -> str:
-    """Show what of a dataclass differs from its defaults."""
+    """Show what of a dataclass differs from its defaults; anything else as it is."""
+    if not is_dataclass(thing):
+        return repr(thing)
     shown = []
     for each in fields(thing):
         value = getattr(thing, each.name)

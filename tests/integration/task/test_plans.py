@@ -93,7 +93,7 @@ async def _end(engine: Any) -> None:
 
 
 async def _start(engine: Any) -> None:
-    tasks = await loading.claim(engine, [(lane, 1) for lane in range(1, BATCH + 1)])
+    tasks = await loading.claim(engine, [(lane, BATCH) for lane in range(1, BATCH + 1)])
     for task in tasks:
         task.agent_id, task.start_time, task.lease_time = task.id, NOW, NOW
     await writing.start_tasks(engine, tasks)
@@ -108,8 +108,11 @@ _IN_TURN = Limit("acme", "key", strategy=LimitStrategy.ROUND_ROBIN)
 
 OF_ENGINE: dict[str, tuple[int, Work]] = {
     "claim one lane": (BATCH, lambda c: loading.claim(c, [(7, BATCH)])),
+    "claim one lane, unread": (BATCH, lambda c: loading.claim_versions(c, [(7, BATCH)])),
     "claim and start many lanes": (BATCH, _start),
     "lock": (BATCH, lambda c: loading.lock_tasks(c, _queued(BATCH))),
+    "lock, unread": (BATCH, lambda c: loading.lock_versions(c, _queued(BATCH))),
+    "read what was claimed": (BATCH, lambda c: loading.read_locked(c, _queued(BATCH))),
     "find finished": (BATCH, lambda c: loading.find_finished(c, _queued(BATCH, 2))),
     "update": (BATCH, _update),
     "end": (BATCH, _end),

@@ -165,6 +165,14 @@ async def test_what_is_another_tenants_is_not_there(
     assert told[0] in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 
 
+async def test_an_agent_that_is_not_there_is_blamed_on_the_field_that_names_it(
+    theirs: aio.Channel, foreign: Ids
+) -> None:
+    for call, field in (("be an agent", "hello.agent_id"), ("claim for an agent", "agent_id")):
+        told = await refused(CALLS[call](theirs, foreign))
+        assert told[:3] == (grpc.StatusCode.NOT_FOUND, "AGENT_NOT_FOUND", [field])
+
+
 async def test_what_is_another_tenants_is_in_no_list(theirs: aio.Channel, foreign: Ids) -> None:
     caller, queue = TaskServiceStub(theirs), QueueServiceStub(theirs)
     for wanted in ("", f"parent_id = {foreign.task}", f"root_id = {foreign.task}"):

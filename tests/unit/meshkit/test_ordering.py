@@ -148,6 +148,16 @@ def test_a_token_is_good_for_its_query_only(query: list[str], other: list[str]) 
         keyset(1, token("name", *query), order("name"), *other)
 
 
+@given(data=st.data())
+def test_anything_else_is_refused_for_what_it_is(data: st.DataObject) -> None:
+    real = token("name")
+    parts = st.integers(1, len(real) - 1).map(lambda end: real[:end])
+    with pytest.raises(InvalidArgument) as refused:
+        keyset(1, data.draw(st.text(min_size=1) | parts), order("name"))
+    assert refused.value.reason == "INVALID_PAGE_TOKEN"
+    assert refused.value.violations[0].field == "page_token"
+
+
 @pytest.mark.parametrize("other", ["name desc", "name, priority", "priority", ""])
 def test_a_token_is_good_for_its_order_only(other: str) -> None:
     with pytest.raises(InvalidArgument, match="start anew"):

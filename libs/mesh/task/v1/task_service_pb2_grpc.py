@@ -195,7 +195,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAttempts(self, request, context):
-        """Lists the attempts of a task, the first first.
+        """Lists the attempts of a task, the first first; of one with more than 10000 changes, those that
+        the latest of these tell of.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,7 +58,9 @@ class TaskServiceStub:
     a copy is made, which names it in `replay_of`, and returned.
     """
     ListAttempts: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListAttemptsRequest, _task_service_pb2.ListAttemptsResponse]
-    """Lists the attempts of a task, the first first."""
+    """Lists the attempts of a task, the first first; of one with more than 10000 changes, those that
+    the latest of these tell of.
+    """
     CancelTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CancelTaskRequest, _task_pb2.Task]
     """Calls a task off, and all under it. One that does not run ends at once. The agent of a running
     one is told to stop; its end within `grace` counts, and then its lease is taken away.
@@ -189,7 +191,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.ListAttemptsRequest,
         context: _aio.ServicerContext[_task_service_pb2.ListAttemptsRequest, _abc.Awaitable[_task_service_pb2.ListAttemptsResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.ListAttemptsResponse]:
-        """Lists the attempts of a task, the first first."""
+        """Lists the attempts of a task, the first first; of one with more than 10000 changes, those that
+        the latest of these tell of.
+        """
 
     @_abc_1.abstractmethod
     def CancelTask(

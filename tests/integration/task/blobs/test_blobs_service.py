@@ -209,7 +209,7 @@ async def test_a_cancelled_upload_leaves_nothing_that_the_janitor_does_not_remov
 
 
 async def test_an_upload_that_takes_too_long_is_given_up(callers: Callers, room: Room) -> None:
-    caller = await callers(upload_timeout=0.2)
+    caller = await callers(upload_timeout=1.0)
     call = caller.stub.UploadBlob(metadata=caller.metadata)
     await call.write(Request(blob=blob_service_pb2.Blob()))
     await call.write(Request(data=noise(PIECE_BYTES)))
