@@ -18,6 +18,9 @@ _DETAILS_KEY: Final = "grpc-status-details-bin"
 _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 # A server that goes ends the calls that are under way as cancelled.
 _TRANSIENT: Final = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"}
+# So a stream ends that was under way when the replica behind the gateway died: gRPC calls that
+# INTERNAL, and what the mesh itself calls so comes with a reason.
+_RESET: Final = "RST_STREAM"
 # Refusals for a reason that the same call in a moment would meet again.
 _LASTING: Final = {"CONCURRENCY_LIMIT", "BUDGET_EXCEEDED", "QUOTA_EXCEEDED"}
 
@@ -117,7 +120,9 @@ def from_rpc_error(error: aio.AioRpcError) -> MeshError:
     decoded = from_status(status)
     decoded.code = error.code().name
     message = error.details() or error.code().name
-    if error.code() is grpc.StatusCode.UNAVAILABLE and not decoded.reason:
+    if error.code() is grpc.StatusCode.INTERNAL and not decoded.reason and _RESET in message:
+        decoded.code = grpc.StatusCode.UNAVAILABLE.name
+    if decoded.code == grpc.StatusCode.UNAVAILABLE.name and not decoded.reason:
         message = f"the mesh can't be reached: {message}"
     decoded.args = (message,)
     return decoded
