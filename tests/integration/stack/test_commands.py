@@ -102,7 +102,7 @@ def test_ctrl_c_during_the_start_ends_what_was_started(command: Command) -> None
     up = command.start("up", "--port", "0")
     read_until(up, "postgres")
     up.send_signal(signal.SIGINT)
-    assert up.wait(20) == 0
+    assert up.wait(60) == 0
     assert not find_orphans(command.data_directory)
     assert SupervisorLock(command.data_directory / "lock").holder() is None
 
@@ -163,7 +163,7 @@ def test_the_supervisor_outlives_whoever_reads_what_it_prints(command: Command) 
     wait_until(lambda: not psutil.pid_exists(killed))
     wait_until(lambda: command.run("status").returncode == 0)
     up.send_signal(signal.SIGHUP)
-    assert up.wait(20) == 0
+    assert up.wait(60) == 0
 
 
 def test_a_busy_port(command: Command) -> None:
