@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -159,36 +160,38 @@ def _of_rules(rules: validate_pb2.FieldRules) -> Check | None:
 
 
 def _of_string(rules: validate_pb2.StringRules) -> Check:
-    least, most, pattern = 0, 1 << 62, None
-    for field, value in rules.ListFields():
-        match field.name:
-            case "min_len":
-                least = value
-            case "max_len":
-                most = value
-            case "uuid" if value and pattern is None:
-                pattern = re.compile(_UUID)
-            case "pattern" if pattern is None and _PLAIN_PATTERN.fullmatch(value):
-                pattern = re.compile(value[1:-1], re.ASCII)
-            case _:
-                return _never
-    if pattern is None:
-        return lambda text: least <= len(text) <= most
-    matches = pattern.fullmatch
-    return lambda text: least <= len(text) <= most and matches(text) is not None
+    given = _said(rules, "min_len", "max_len", "uuid", "pattern")
+    if given is None or ("uuid" in given and "pattern" in given):
+        return _never
+    length = _of_length(given, "len")
+    if "uuid" in given:
+        return _all_of(length, _matches(_UUID)) if given["uuid"] else _never
+    if "pattern" not in given:
+        return length
+    pattern = given["pattern"]
+    plain = _PLAIN_PATTERN.fullmatch(pattern)
+    return _all_of(length, _matches(pattern[1:-1])) if plain else _never
 
 
 def _of_bytes(rules: validate_pb2.BytesRules) -> Check:
-    least, most = 0, 1 << 62
-    for field, value in rules.ListFields():
-        match field.name:
-            case "min_len":
-                least = value
-            case "max_len":
-                most = value
-            case _:
-                return _never
-    return lambda data: least <= len(data) <= most
+    given = _said(rules, "min_len", "max_len")
+    return _never if given is None else _of_length(given, "len")
+
+
+def _said(rules: Message, *known: str) -> dict[str, Any] | None:
+    """Return what rules say, by name; None if they say anything else than is known here."""
+    given = {field.name: value for field, value in rules.ListFields()}
+    return given if given.keys() <= set(known) else None
+
+
+def _of_length(given: Mapping[str, Any], unit: str) -> Check:
+    least, most = given.get(f"min_{unit}", 0), given.get(f"max_{unit}", sys.maxsize)
+    return lambda value: least <= len(value) <= most
+
+
+def _matches(pattern: str) -> Check:
+    fullmatch = re.compile(pattern, re.ASCII).fullmatch
+    return lambda text: fullmatch(text) is not None
 
 
 def _of_number(rules: Any) -> Check:
@@ -212,52 +215,30 @@ def _of_number(rules: Any) -> Check:
 
 
 def _of_repeated(rules: validate_pb2.RepeatedRules) -> Check:
-    least, most, unique, each = 0, 1 << 62, False, None
-    for field, value in rules.ListFields():
-        match field.name:
-            case "min_items":
-                least = value
-            case "max_items":
-                most = value
-            case "unique":
-                unique = value
-            case "items" if value.ignore == validate_pb2.IGNORE_ALWAYS:
-                continue
-            case "items":
-                each = _of_rules(value)
-            case _:
-                return _never
-
-    def check(items: Any) -> bool:
+    given = _said(rules, "min_items", "max_items", "unique", "items")
+    if given is None:
+        return _never
+    check = _of_length(given, "items")
+    if given.get("unique"):
         # Whether more than one are different is left to protovalidate.
-        count = len(items)
-        return least <= count <= most and (count < 2 or not unique)
-
+        check = _all_of(check, lambda items: len(items) < 2)
+    if rules.items.ignore == validate_pb2.IGNORE_ALWAYS:
+        return check
+    each = _of_rules(rules.items)
     return check if each is None else _all_of(check, _each(each))
 
 
 def _of_map(rules: validate_pb2.MapRules) -> Check:
-    least, most, key, value = 0, 1 << 62, None, None
-    for field, given in rules.ListFields():
-        match field.name:
-            case "min_pairs":
-                least = given
-            case "max_pairs":
-                most = given
-            case "keys":
-                key = _of_rules(given)
-            case "values":
-                value = _of_rules(given)
-            case _:
-                return _never
-
-    def check(entries: Any) -> bool:
-        return (
-            least <= len(entries) <= most
-            and (key is None or all(map(key, entries)))
-            and (value is None or all(map(value, entries.values())))
-        )
-
+    given = _said(rules, "min_pairs", "max_pairs", "keys", "values")
+    if given is None:
+        return _never
+    check = _of_length(given, "pairs")
+    key, value = _of_rules(rules.keys), _of_rules(rules.values)
+    if key is not None:
+        check = _all_of(check, _each(key))
+    if value is not None:
+        each_value = _each(value)
+        check = _all_of(check, lambda entries: each_value(entries.values()))
     return check
 
 
