@@ -20,7 +20,7 @@ from services.task.dispatch.streams import (
     Received,
     Stream,
 )
-from services.task.domain.reports import ENDS, LEASE_LOST, Outcome, Receipt, Released
+from services.task.domain.reports import ENDS, LEASE_LOST, Outcome, Released
 from services.task.domain.task import Lease, Task
 from services.task.engine.operations.report import Renewed
 from services.task.engine.seating import Seating
@@ -150,7 +150,7 @@ class Dispatcher:
     ) -> None:
         # The writer keeps the order of what it is given, so reports need not wait for each other;
         # their receipts must.
-        receipts = await self._receipts(stream, outcomes)
+        receipts = await self._attempts.report(stream.agent, outcomes)
         failpoint("dispatcher.recorded")
         if before is not None:
             await before
@@ -159,18 +159,6 @@ class Dispatcher:
             if ended or receipt.reason == LEASE_LOST:
                 self._seating.drop(stream, lease)
         stream.send(Received(receipts))
-
-    async def _receipts(
-        self, stream: Stream, outcomes: Sequence[tuple[Lease, Outcome]]
-    ) -> list[Receipt]:
-        try:
-            return await self._attempts.report(stream.agent, outcomes)
-        except Unavailable:
-            # The agent sends them again on its next stream.
-            raise
-        except DomainError as refusal:
-            log.warning("reports refused", agent=stream.agent.name, cause=refusal.message)
-            return [Receipt(lease, accepted=False, reason=refusal.reason) for lease, _ in outcomes]
 
     async def renew(self, stream: Stream, leases: Sequence[Lease]) -> None:
         """Prolong those of an agent's leases that need it, and tell which are lost."""
