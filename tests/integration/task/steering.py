@@ -16,7 +16,15 @@ from mesh.task.v1.queue_service_pb2_grpc import QueueServiceStub
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.database.engine import Database
 from tests.integration.task.agents import HandAgent, done
-from tests.integration.task.calls import create_batch, creation, get, seconds, state_of, waits_for
+from tests.integration.task.calls import (
+    create,
+    create_batch,
+    creation,
+    get,
+    seconds,
+    state_of,
+    waits_for,
+)
 
 # A name of types only: at run time the numbers of an enumeration are plain ones.
 Strategy: TypeAlias = "policy.ConcurrencyLimit.Strategy.ValueType"
@@ -87,6 +95,16 @@ async def make(caller: TaskServiceStub, count: int, **fields: Any) -> list[str]:
     results = await create_batch(caller, *(creation(**fields) for _ in range(count)))
     assert not any(result.HasField("error") for result in results), results
     return sorted(result.task_id for result in results)
+
+
+async def place(caller: TaskServiceStub, **fields: object) -> str:
+    """Create a task with a placement; return its id."""
+    return (await create(caller, placement=policy.Placement(**fields))).id  # type: ignore[arg-type]
+
+
+async def takes(agent: HandAgent, count: int = 1) -> list[str]:
+    """Wait until so many tasks have been assigned; return their ids."""
+    return [each.task.id for each in await agent.take(count)]
 
 
 async def finish(agent: HandAgent, count: int = 1) -> list[str]:

@@ -10,7 +10,6 @@ from grpc import aio
 
 from mesh.task.v1 import queue_service_pb2 as queue
 from mesh.task.v1.queue_service_pb2_grpc import QueueServiceStub
-from mesh.task.v1.task_policy_pb2 import Placement
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.testing.refusals import refusal
 from meshkit.testing.tokens import TokenFactory
@@ -22,22 +21,15 @@ from tests.integration.task.steering import (
     gathered,
     gets_nothing,
     make,
+    place,
     queues,
     route,
     stands,
+    takes,
 )
 from tests.waiting import until
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-
-
-async def place(caller: TaskServiceStub, **fields: object) -> str:
-    """Create a task with a placement; return its id."""
-    return (await create(caller, placement=Placement(**fields))).id  # type: ignore[arg-type]
-
-
-async def takes(agent: HandAgent, count: int = 1) -> list[str]:
-    return [each.task.id for each in await agent.take(count)]
 
 
 async def test_a_task_is_pinned_to_a_build(channel: aio.Channel, caller: TaskServiceStub) -> None:

@@ -11,29 +11,21 @@ from grpc import aio
 from sqlalchemy import text
 
 from mesh.task.v1 import dispatch_service_pb2 as dispatch
-from mesh.task.v1.task_policy_pb2 import Placement
 from mesh.task.v1.task_service_pb2_grpc import TaskServiceStub
 from meshkit.testing.refusals import refusal
 from tests.integration.replicas import RunningReplica, Stores
-from tests.integration.task.agents import HandAgent, connected, done, failed, register
+from tests.integration.task.agents import connected, done, failed, register
 from tests.integration.task.calls import between, create, get, seconds
 from tests.integration.task.steering import (
     finish,
     gets_nothing,
     make,
+    place,
     stands,
+    takes,
 )
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-
-
-async def place(caller: TaskServiceStub, **fields: object) -> str:
-    """Create a task with a placement; return its id."""
-    return (await create(caller, placement=Placement(**fields))).id  # type: ignore[arg-type]
-
-
-async def takes(agent: HandAgent, count: int = 1) -> list[str]:
-    return [each.task.id for each in await agent.take(count)]
 
 
 def waits(assignments: Sequence[dispatch.Assignment]) -> dict[str, float]:
