@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-_CHUNK: Final = 1 << 16
+from tests.chaos.pumps import Pumps, carry
 
 
 class Balancer:
@@ -22,7 +22,7 @@ class Balancer:
         self._port = port
         self._ports = replicas
         self._members: list[str] = []
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._pumps = Pumps()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connect, self._host, self._port)
@@ -35,9 +35,7 @@ class Balancer:
         traceback: TracebackType | None,
     ) -> None:
         self._server.close()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await self._pumps.stop()
 
     def take_in(self, name: str) -> None:
         """Give new connections to a replica too."""
@@ -55,9 +53,7 @@ class Balancer:
             writer.transport.abort()
             return
         for source, sink in ((reader, there[1]), (there[0], writer)):
-            pump = asyncio.create_task(_pump(source, sink, (writer, there[1])))
-            self._pumps.add(pump)
-            pump.add_done_callback(self._pumps.discard)
+            self._pumps.start(carry(source, sink, (writer, there[1])))
 
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for name in list(self._members):
@@ -68,18 +64,3 @@ class Balancer:
             with suppress(OSError):
                 return await asyncio.open_connection(self._host, self._ports[name])
         return None
-
-
-async def _pump(
-    source: asyncio.StreamReader,
-    sink: asyncio.StreamWriter,
-    ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
-) -> None:
-    try:
-        with suppress(OSError):
-            while data := await source.read(_CHUNK):
-                sink.write(data)
-                await sink.drain()
-    finally:
-        for end in ends:
-            end.close()

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.chaos.pumps import CHUNK, Ends, Pumps, carry
+
 _COMMIT = b"COMMIT;\x00"
 
 
@@ -23,7 +25,7 @@ class CommitCutter:
         self._path = directory / upstream.name
         self._upstream = upstream
         self._cuts = 0
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._pumps = Pumps()
         self.cut = 0
 
     async def __aenter__(self) -> Self:
@@ -38,9 +40,7 @@ class CommitCutter:
         traceback: TracebackType | None,
     ) -> None:
         self._server.close()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await self._pumps.stop()
         with suppress(FileNotFoundError):
             os.unlink(self._path)  # noqa: PTH108 - a socket
 
@@ -55,19 +55,17 @@ class CommitCutter:
             writer.transport.abort()
             return
         ends = (writer, back)
-        for pump in (self._up(reader, back, ends), self._down(there, writer, ends)):
-            task = asyncio.create_task(pump)
-            self._pumps.add(task)
-            task.add_done_callback(self._pumps.discard)
+        self._pumps.start(self._up(reader, back, ends))
+        self._pumps.start(carry(there, writer, ends))
 
     async def _up(
         self,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
-        ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
+        ends: Ends,
     ) -> None:
         with suppress(OSError):
-            while data := await source.read(1 << 16):
+            while data := await source.read(CHUNK):
                 cuts = self._cuts > 0 and _COMMIT in data
                 if cuts:
                     # Before the bytes go, so that no answer can slip through.
@@ -79,18 +77,3 @@ class CommitCutter:
                 if cuts:
                     break
         ends[1].close()
-
-    async def _down(
-        self,
-        source: asyncio.StreamReader,
-        sink: asyncio.StreamWriter,
-        ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
-    ) -> None:
-        try:
-            with suppress(OSError):
-                while data := await source.read(1 << 16):
-                    sink.write(data)
-                    await sink.drain()
-        finally:
-            for end in ends:
-                end.close()
