@@ -111,13 +111,11 @@ class ApiKeys:
         Raises:
             ApiKeyNotFound: There is none.
         """
-        return _found(
-            await self._database.transaction(lambda tx: store.get_api_key(tx, tenant, key_id))
-        )
+        return _found(await self._database.read(lambda tx: store.get_api_key(tx, tenant, key_id)))
 
     async def list(self, tenant: str, page: Keyset) -> KeysetPage[ApiKey]:
         """Return a page of the tenant's keys."""
-        keys = await self._database.transaction(lambda tx: store.list_api_keys(tx, tenant, page))
+        keys = await self._database.read(lambda tx: store.list_api_keys(tx, tenant, page))
         return keyset_page(keys, page, lambda key: {"id": key.id})
 
     async def revoke(self, tenant: str, key_id: UUID) -> ApiKey:
@@ -146,7 +144,7 @@ class ApiKeys:
             found = await store.find_secret(connection, presented.id)
             return None if found is None else (*found, await store.now(connection))
 
-        found = await self._database.transaction(work)
+        found = await self._database.read(work)
         digest = self._master.digest(presented.secret)
         if found is None or not hmac.compare_digest(found[1], digest):
             raise refused()
@@ -249,7 +247,7 @@ async def check_master_key(database: Database, master: MasterKey) -> None:
     Raises:
         MasterKeyWrong: It was sealed under another.
     """
-    for key in await database.transaction(store.list_signing_keys):
+    for key in await database.read(store.list_signing_keys):
         master.unseal(key.sealed_private_key)
 
 

@@ -49,15 +49,11 @@ class Agents:
         Raises:
             AgentNotFound: There is none.
         """
-        return _found(
-            await self._database.transaction(lambda tx: store.get_agent(tx, tenant, agent_id))
-        )
+        return _found(await self._database.read(lambda tx: store.get_agent(tx, tenant, agent_id)))
 
     async def list(self, tenant: str, wanted: Filter | None, page: Keyset) -> KeysetPage[Agent]:
         """Return a page of the tenant's agents; None for `wanted` selects all of them."""
-        agents = await self._database.transaction(
-            lambda tx: store.list_agents(tx, tenant, wanted, page)
-        )
+        agents = await self._database.read(lambda tx: store.list_agents(tx, tenant, wanted, page))
         return keyset_page(agents, page, lambda agent: {"id": agent.id})
 
     async def heartbeat(self, tenant: str, agent_id: UUID, *, leaving: bool) -> Agent:
@@ -89,9 +85,7 @@ class Agents:
 
     async def offers(self, tenant: str, capability: str | None) -> Sequence[CapabilityOffer]:
         """Count the tenant's agents by capability, or by the one named, in order of the name."""
-        return await self._database.transaction(
-            lambda tx: store.list_offers(tx, tenant, capability)
-        )
+        return await self._database.read(lambda tx: store.list_offers(tx, tenant, capability))
 
 
 def _found(agent: Agent | None) -> Agent:

@@ -174,7 +174,7 @@ class Feed:
                     subscription.give((event, task))
 
     async def _end_of_log(self) -> int:
-        last = await self._database.transaction(store.last_position)
+        last = await self._database.read(store.last_position)
         await self._settle(after=last, upto=last)
         return last
 
@@ -189,10 +189,10 @@ class Feed:
 
     async def _settle(self, *, after: int, upto: int) -> None:
         """Return once nothing more will come between these positions."""
-        writing = await self._database.transaction(store.writers)
+        writing = await self._database.read(store.writers)
         while writing and not await self._is_whole(after, upto):
             await asyncio.sleep(_POLL_SECONDS)
-            writing &= await self._database.transaction(store.writers)
+            writing &= await self._database.read(store.writers)
 
     async def _is_whole(self, after: int, upto: int) -> bool:
         return after < upto and await self._database.transaction(
@@ -206,9 +206,7 @@ class Feed:
         )
 
     async def _tasks(self, events: Sequence[TaskEvent]) -> Mapping[UUID, Task]:
-        return await self._database.transaction(
-            lambda connection: store.tasks_of(connection, events)
-        )
+        return await self._database.read(lambda connection: store.tasks_of(connection, events))
 
 
 def _size(change: Change) -> int:

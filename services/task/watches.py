@@ -114,7 +114,7 @@ class Watches:
                 raise OffsetExpired
             return
         root = watch.root
-        task = await self._database.transaction(
+        task = await self._database.read(
             lambda connection: reading.get_task(connection, watch.tenant, root)
         )
         if task is None:
@@ -125,7 +125,7 @@ class Watches:
             )
 
     async def _floor(self) -> int:
-        return await self._database.transaction(store.floor_of_log)
+        return await self._database.read(store.floor_of_log)
 
     async def _is_over(self, watch: Watch) -> bool:
         root = watch.root
@@ -166,8 +166,6 @@ class Watches:
             )
 
     async def _concerned(self, watch: Watch, events: Sequence[TaskEvent]) -> list[Change]:
-        tasks = await self._database.transaction(
-            lambda connection: store.tasks_of(connection, events)
-        )
+        tasks = await self._database.read(lambda connection: store.tasks_of(connection, events))
         changes = ((event, tasks[event.task_id]) for event in events if event.task_id in tasks)
         return [change for change in changes if watch.concerns(*change)]

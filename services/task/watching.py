@@ -37,22 +37,33 @@ class Watching:
             for event in events:
                 event.set()
 
-    async def follow(self, task: Task, after: int) -> AsyncGenerator[TaskEvent, None]:
-        """Yield the task's events after sequence `after`, in order, to the terminal one."""
-        with self._subscription(task.id) as changed:
+    async def follow(
+        self, tenant: str, task_id: UUID, after: int
+    ) -> AsyncGenerator[tuple[TaskEvent, Task], None]:
+        """Yield a task's events after sequence `after`, in order, to the terminal one.
+
+        With each comes the task, as it was when it last changed in what events don't tell.
+
+        Raises:
+            TaskNotFound: There is none in the tenant.
+        """
+        task: Task | None = None
+        with self._subscription(task_id) as changed:
             while True:
                 changed.clear()
-                events = await self._tasks.events(task, after)
+                known = task
+                events, task = await self._tasks.news(tenant, task_id, after=after, known=known)
                 for event in events:
-                    yield event
+                    yield event, task
                     if event.is_last:
                         return
                     after = event.sequence
                 if not events:
-                    if task.end_time is not None:
+                    # Events are read before their task, so the last may have come in between.
+                    if known is not None and known.is_done:
                         return
-                    await _wait(changed)
-                    task = await self._tasks.get(task.tenant, task.id)
+                    if not task.is_done:
+                        await _wait(changed)
 
     async def wait(self, task: Task, seconds: float) -> Task:
         """Return the task once it has ended, or as it is after so many seconds."""

@@ -49,7 +49,7 @@ class Tools:
         Raises:
             ToolNotFound: There is none.
         """
-        tool = await self._database.transaction(lambda tx: store.get_tool(tx, tenant, tool_id))
+        tool = await self._database.read(lambda tx: store.get_tool(tx, tenant, tool_id))
         if tool is None:
             raise ToolNotFound
         return tool

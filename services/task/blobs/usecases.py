@@ -66,7 +66,7 @@ class Blobs:
         Raises:
             BlobNotFound: There is none.
         """
-        blob = await self._database.transaction(lambda tx: descriptions.get(tx, tenant, blob_id))
+        blob = await self._database.read(lambda tx: descriptions.get(tx, tenant, blob_id))
         if blob is None:
             raise BlobNotFound
         return blob

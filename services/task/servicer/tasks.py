@@ -18,7 +18,6 @@ from services.task.convert.attempts import attempts_to_proto
 from services.task.convert.updates import update_from_proto
 from services.task.convert.values import MOST_BESIDE, check_value
 from services.task.convert.watches import OFFSET_KEY, offset_of, watch_from_proto
-from services.task.domain.states import EventType
 from services.task.domain.task import NewTask
 from services.task.usecases.listing import Listing
 from services.task.usecases.tasks import Tasks
@@ -199,11 +198,9 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
     ) -> AsyncIterator[task_pb2.TaskEvent]:
         """Stream a task's changes to the terminal one."""
         tenant, task_id = current_principal().tenant, UUID(request.task_id)
-        task = await self._tasks.get(tenant, task_id)
-        async with aclosing(self._watching.follow(task, request.after_sequence)) as events:
-            async for event in events:
-                if event.is_last or event.type is EventType.UPDATED:
-                    task = await self._tasks.get(tenant, task_id)
+        watched = self._watching.follow(tenant, task_id, request.after_sequence)
+        async with aclosing(watched) as changes:
+            async for event, task in changes:
                 yield convert.event_to_proto(event, task)
 
     async def _create_many(

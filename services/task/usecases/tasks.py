@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from meshkit.database.engine import Database
 from meshkit.errors import DomainError, Unavailable
 from meshkit.ids import IdSource, uuid7
@@ -16,6 +18,7 @@ from services.task.blobs.payloads import blob_named
 from services.task.dispatch.steering import Steering
 from services.task.domain.lanes import UNROUTED, Lane, LaneKey, bucket_of, lane_key
 from services.task.domain.policy import PLAIN, Policy
+from services.task.domain.states import EventType
 from services.task.domain.task import NewTask, Task, TaskEvent
 from services.task.engine.operations.create import Created, CreateTasks, Creation, Repeated
 from services.task.engine.operations.steer import Cancel, Resume, TryNow, Update
@@ -123,7 +126,7 @@ class Tasks:
         Raises:
             TaskNotFound: There is none.
         """
-        task = await self._database.transaction(
+        task = await self._database.read(
             lambda connection: reading.get_task(connection, tenant, task_id)
         )
         if task is None:
@@ -179,11 +182,28 @@ class Tasks:
         await self._writer.do(TryNow(caller.tenant, task_id))
         return await self.get(caller.tenant, task_id)
 
-    async def events(self, task: Task, after: int) -> Sequence[TaskEvent]:
-        """Return what has happened to a task after sequence `after`, in order."""
-        return await self._database.transaction(
-            lambda connection: history.list_events(connection, task.id, after)
-        )
+    async def news(
+        self, tenant: str, task_id: UUID, *, after: int, known: Task | None = None
+    ) -> tuple[Sequence[TaskEvent], Task]:
+        """Return what has happened to a task after sequence `after`, in order, and the task.
+
+        The task is the one `known`, if there is news that it need not be read for.
+
+        Raises:
+            TaskNotFound: There is none in the tenant.
+        """
+
+        async def work(connection: AsyncConnection) -> tuple[Sequence[TaskEvent], Task | None]:
+            events = await history.list_events(connection, task_id, after)
+            task = known
+            if task is None or not events or any(map(_changes_task, events)):
+                task = await reading.get_task(connection, tenant, task_id)
+            return events, task
+
+        events, task = await self._database.read(work)
+        if task is None:
+            raise TaskNotFound
+        return events, task
 
     async def changes(self, tenant: str, task_id: UUID) -> Sequence[TaskEvent]:
         """Return what has happened to a task but its output, in order; of very much the latest.
@@ -192,7 +212,7 @@ class Tasks:
             TaskNotFound: There is none.
         """
         task = await self.get(tenant, task_id)
-        return await self._database.transaction(
+        return await self._database.read(
             lambda connection: history.list_changes(connection, task.id)
         )
 
@@ -237,6 +257,11 @@ class Tasks:
         bucket = bucket_of(task_id) if routed else UNROUTED
         key = lane_key(tenant, capability, priority, policy, bucket=bucket)
         return await self._lanes.lane_of(key, policy.fairness_weight)
+
+
+def _changes_task(event: TaskEvent) -> bool:
+    """Tell whether an event changes what its own fields don't tell."""
+    return event.is_last or event.type is EventType.UPDATED
 
 
 def copy_of(task: Task, request_id: str) -> NewTask:
