@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.task.domain.task import Task, Usage
+from services.task.domain.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,6 @@ class HoldLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
-    """A task has used something of its root's budget."""
-
-    task: Task
-    usage: Usage
-
-
-@dataclass(frozen=True, slots=True)
 class SettleDependents:
     """A task has ended, and others waited for it."""
 
@@ -103,7 +95,6 @@ Consequence = (
     | MakeRoom
     | PauseLimit
     | HoldLimit
-    | Charge
     | SettleDependents
     | CancelTasks
     | CancelChildren

@@ -13,7 +13,6 @@ from services.task.engine.changes import Changes
 from services.task.engine.consequences import (
     CancelChildren,
     CancelTasks,
-    Charge,
     Consequence,
     EnterQueue,
     HoldLimit,
@@ -24,9 +23,8 @@ from services.task.engine.consequences import (
     SettleDependents,
 )
 from services.task.engine.needs import Needs
-from services.task.engine.steps import cancel, end, make_ready, offer, take_away
+from services.task.engine.steps import cancel, end, make_ready, offer
 
-BUDGET_EXCEEDED: Final = "BudgetExceeded"
 DEPENDENCY_FAILED: Final = "DependencyFailed"
 
 _FAILED: Final = (TaskState.FAILED, TaskState.DEAD_LETTERED)
@@ -47,8 +45,6 @@ def need(consequence: Consequence, needs: Needs) -> None:  # noqa: C901 - a case
         case HoldLimit(tenant, key):
             needs.limits.add((tenant, key))
             needs.new_limits = True
-        case Charge(task):
-            needs.budgets.add(task.root)
         case SettleDependents(task):
             needs.dependents.add(task.id)
         case CancelTasks(ids):
@@ -72,8 +68,6 @@ def bring_about(consequence: Consequence, changes: Changes) -> None:  # noqa: C9
             _pause_limit(changes, changes.limits.get((tenant, key)), seconds)
         case HoldLimit(tenant, key, until):
             _hold_limit(changes, changes.limits.get((tenant, key)), until)
-        case Charge():
-            _charge(changes, consequence)
         case SettleDependents(task):
             _settle(changes, task)
         case CancelTasks(ids, grace):
@@ -218,21 +212,6 @@ def _hold_limit(changes: Changes, limit: Limit | None, until: datetime | None) -
     changes.touched_limits.add((limit.tenant, limit.key))
     if until is None and limit.waiting:
         changes.follow(LetThrough(limit.tenant, limit.key))
-
-
-def _charge(changes: Changes, charge: Charge) -> None:
-    budget = changes.budgets.get(charge.task.root)
-    if budget is None:
-        return
-    budget.charge(charge.usage)
-    changes.touched_budgets.add(charge.task.root)
-    exceeded, task = budget.exceeded(), charge.task
-    if not exceeded or task.is_done:
-        return
-    if task.state is TaskState.RUNNING:
-        take_away(changes, task)
-    task.error = TaskError(BUDGET_EXCEEDED, f"The root task's budget is exceeded: {exceeded}.")
-    end(changes, task, TaskState.FAILED)
 
 
 def _settle(changes: Changes, ended: Task) -> None:

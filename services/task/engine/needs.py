@@ -21,7 +21,6 @@ class Needs:
         members: Limits whose oldest members are needed, and how many.
         waiting: Limits behind which the next tasks are needed.
         pauses: Ids of pauses.
-        budgets: Root tasks whose budgets are needed.
         budgets_of: Tasks whose roots' budgets are needed.
         requests: New tasks that may be repeats: tenant, id and task.
         due: Most tasks to be looked at because it is time.
@@ -37,7 +36,6 @@ class Needs:
     members: dict[tuple[str, str], int] = field(default_factory=dict)
     waiting: set[tuple[str, str]] = field(default_factory=set)
     pauses: set[UUID] = field(default_factory=set)
-    budgets: set[UUID] = field(default_factory=set)
     budgets_of: set[UUID] = field(default_factory=set)
     requests: list[tuple[str, UUID, NewTask]] = field(default_factory=list)
     due: int = 0

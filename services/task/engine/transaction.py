@@ -125,7 +125,7 @@ async def _waiting_behind(connection: Any, changes: Changes, limit: Limit) -> li
 
 
 async def _load_budgets(connection: Any, needs: Needs, changes: Changes) -> None:
-    roots = set(needs.budgets)
+    roots: set[UUID] = set()
     for task_id in needs.budgets_of:
         parent = changes.live.get(task_id)
         if parent is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from services.task.domain.reports import (
@@ -21,11 +22,13 @@ from services.task.domain.reports import (
 )
 from services.task.domain.retries import Backoff
 from services.task.domain.states import EventType, TaskState
-from services.task.domain.task import Lease, Progress, Task, Usage
+from services.task.domain.task import Lease, Progress, Task, TaskError, Usage
 from services.task.engine.changes import Changes
-from services.task.engine.consequences import Charge, PauseLimit
+from services.task.engine.consequences import PauseLimit
 from services.task.engine.needs import Needs
-from services.task.engine.steps import end, fail_attempt, pause, release
+from services.task.engine.steps import end, fail_attempt, pause, release, take_away
+
+BUDGET_EXCEEDED: Final = "BudgetExceeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,11 @@ class Report:
     backoff: Backoff
 
     def need(self, needs: Needs) -> None:
-        """Ask for the tasks."""
-        needs.tasks.update(lease.task_id for lease, _ in self.outcomes)
+        """Ask for the tasks, and for the budgets of what they have used."""
+        for lease, outcome in self.outcomes:
+            needs.tasks.add(lease.task_id)
+            if isinstance(outcome, Alive | Completed | Failed) and outcome.usage:
+                needs.budgets_of.add(lease.task_id)
 
     def apply(self, changes: Changes) -> list[Receipt]:
         """Record each that counts; return a receipt for each."""
@@ -67,9 +73,9 @@ class Report:
         match outcome:
             case Completed(result, payload, blob, usage):
                 changes.use_blob(task.tenant, blob)
-                self._charge(changes, task, usage)
                 task.result, task.result_payload = result, payload
                 end(changes, task, TaskState.SUCCEEDED)
+                _charge(changes, task, usage)
             case Failed():
                 self._fail(changes, task, outcome)
             case Progress():
@@ -81,7 +87,7 @@ class Report:
                 if checkpoint is not None:
                     task.checkpoint = checkpoint
                 changes.touch(task)
-                self._charge(changes, task, usage)
+                _charge(changes, task, usage)
             case Released():
                 release(changes, task)
             case Paused(question):
@@ -90,19 +96,33 @@ class Report:
                 release(changes, task)
 
     def _fail(self, changes: Changes, task: Task, failed: Failed) -> None:
-        self._charge(changes, task, failed.usage)
         delay = self.backoff.delay(task.policy.retry, task.attempt)
         if failed.retry_after is not None:
             delay = max(delay, failed.retry_after)
             if failed.pause_key in task.policy.limit_keys:
                 changes.follow(PauseLimit(task.tenant, failed.pause_key, failed.retry_after))
         fail_attempt(changes, task, failed.error, retryable=failed.retryable, delay=delay)
+        _charge(changes, task, failed.usage)
 
-    def _charge(self, changes: Changes, task: Task, usage: Usage) -> None:
-        if usage:
-            task.tokens += usage.tokens
-            task.cost += usage.cost
-            changes.follow(Charge(task, usage))
+
+def _charge(changes: Changes, task: Task, usage: Usage) -> None:
+    """Count what a task has used; it fails at once if that is too much, unless it has ended."""
+    if not usage:
+        return
+    task.tokens += usage.tokens
+    task.cost += usage.cost
+    budget = changes.budgets.get(task.root)
+    if budget is None:
+        return
+    budget.charge(usage)
+    changes.touched_budgets.add(task.root)
+    exceeded = budget.exceeded()
+    if not exceeded or task.is_done:
+        return
+    if task.state is TaskState.RUNNING:
+        take_away(changes, task)
+    task.error = TaskError(BUDGET_EXCEEDED, f"The root task's budget is exceeded: {exceeded}.")
+    end(changes, task, TaskState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
