@@ -26,6 +26,12 @@ REPORT_SECONDS = 0.1
 BACKOFF_SECONDS = (0.2, 2.0)
 AT_A_TIME = 50
 OPTIONS = [
+    # As the SDK has them.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
@@ -96,7 +102,7 @@ class IdleAgent:
         if response is aio.EOF:
             return
         self.welcomed = time.monotonic()
-        interval = response.welcome.heartbeat_interval.ToTimedelta().total_seconds()
+        interval = response.welcome.idle_heartbeat_interval.ToTimedelta().total_seconds()
         beating = asyncio.create_task(self._beat(call, interval))
         try:
             while (response := await call.read()) is not aio.EOF:

@@ -37,8 +37,8 @@ KIB = 1024
 STREAM_WINDOW = 64 * KIB
 CONNECTION_WINDOW = 1024 * KIB
 CONNECT_TIMEOUT = timedelta(seconds=1)
-# A server that allows pings every 20 s takes these; a stricter one ends idle connections.
-KEEPALIVE = KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5))
+# A service that is gone without a word is noticed within 15 s; each allows pings every 5 s.
+KEEPALIVE = KeepaliveSettings(interval=timedelta(seconds=10), timeout=timedelta(seconds=5))
 # Envoy's own bound of 1024 requests would be reached by the agents' idle streams.
 MOST_REQUESTS = 100_000
 MOST_PENDING = 10_000

@@ -52,8 +52,8 @@ MOST_HEADERS_KIB = 16
 STREAMS_PER_CONNECTION = 100
 HEADERS_TIMEOUT = timedelta(seconds=10)
 STREAM_IDLE_TIMEOUT = timedelta(minutes=1)
-# Finds agents that vanished without closing their connection.
-KEEPALIVE = KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=10))
+# Agents that vanished without closing their connection are noticed within 15 s.
+KEEPALIVE = KeepaliveSettings(interval=timedelta(seconds=10), timeout=timedelta(seconds=5))
 # Services believe the first from each other, Envoy the second from nobody.
 RESERVED_HEADERS = ("x-agentmesh-", "x-envoy-")
 

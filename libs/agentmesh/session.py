@@ -7,6 +7,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -78,7 +79,8 @@ class Session:
         self._said_leaving = False
         self._handing_over = False
         self._heard = False
-        self._interval = _LONGEST_INTERVAL
+        self._interval = self._idle_interval = _LONGEST_INTERVAL
+        self._given = asyncio.Event()
         self.drained = asyncio.Event()
         self.cause: int = Drain.CAUSE_UNSPECIFIED
 
@@ -104,6 +106,7 @@ class Session:
             self._running.stop(lease)
         interval = welcome.heartbeat_interval.ToTimedelta().total_seconds()
         self._interval = min(interval, _LONGEST_INTERVAL) or _LONGEST_INTERVAL
+        self._idle_interval = welcome.idle_heartbeat_interval.ToTimedelta().total_seconds()
         log.info("connected, %d slots", hello.slots)
 
     def close(self) -> None:
@@ -150,6 +153,7 @@ class Session:
                     self._acknowledge(response.assignments.receipts)
                     for assignment in response.assignments.assignments:
                         self._running.start(assignment)
+                    self._given.set()
                 case "receipts":
                     self._acknowledge(response.receipts.receipts)
                 case "drain":
@@ -210,7 +214,7 @@ class Session:
         return Request(reports=dispatch_service_pb2.Reports(reports=reports))
 
     async def _keep_time(self) -> None:
-        """Have heartbeats sent, and end a stream whose server is silent."""
+        """Have heartbeats sent, and end a stream whose server doesn't answer them."""
         most = max(_SILENT_INTERVALS, math.ceil(_SHORTEST_SILENCE / self._interval))
         silent = 0
         while silent < most:
@@ -219,8 +223,20 @@ class Session:
             self._outbox.ready.set()
             await asyncio.sleep(self._interval)
             silent = 0 if self._heard else silent + 1
+            if not silent and not self._running.leases():
+                await self._rest()
         seconds = self._interval * most
         raise MeshError(f"nothing was heard of the mesh for {seconds:.1f} s", code=SILENT)
+
+    async def _rest(self) -> None:
+        """Wait for a task, or until a heartbeat is due though there is none.
+
+        The connection's pings tell meanwhile whether the server is there.
+        """
+        self._given.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._idle_interval - self._interval):
+                await self._given.wait()
 
 
 def _welcome_in(response: Any) -> dispatch_service_pb2.Welcome:

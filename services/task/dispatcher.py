@@ -52,6 +52,7 @@ class Dispatcher:
         *,
         lease: float,
         silence: float,
+        idle_heartbeat: float,
         max_age: float,
     ) -> None:
         self._attempts = attempts
@@ -59,6 +60,7 @@ class Dispatcher:
         self._lanes = lanes
         self._renew_after = lease * _RENEW_SHARE
         self._silent_after = silence
+        self._idle_heartbeat = idle_heartbeat
         self._max_age = max_age
         self._draining = False
         self._errands: set[asyncio.Task[None]] = set()
@@ -244,11 +246,19 @@ class Dispatcher:
     def _look_after_streams(self) -> None:
         now = asyncio.get_running_loop().time()
         for stream in list(self.streams):
-            if stream.seen and now - stream.seen > self._silent_after:
+            if stream.lasting and self._lateness(stream, now) > self._silent_after:
                 log.info("an agent went silent", agent=stream.agent.name)
                 stream.end()
             elif stream.open and now - stream.opened_at > self._max_age * stream.age_share:
                 self.leave(stream, DrainCause.STREAM_AGE)
+
+    def _lateness(self, stream: Stream, now: float) -> float:
+        """Return for how many seconds a stream has owed a word; below zero, it owes none."""
+        if not stream.held:
+            # Once it is given a task, it is to send heartbeats more often.
+            stream.idle = now
+            return now - stream.seen - self._idle_heartbeat
+        return now - max(stream.seen, stream.idle)
 
     def _give_back_soon(self, stream: Stream, tasks: list[Task]) -> None:
         self._soon(self._give_back(stream, tasks))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 import structlog
@@ -22,8 +23,8 @@ from services.task.store import connections as store
 log = structlog.get_logger()
 
 _TELL_SECONDS: Final = 3.0
-# What has not changed is told again so often, within a third of the time after which it counts
-# as gone.
+# That this replica lives is told so often, within a third of the time after which it counts as
+# gone; and of an agent that was heard of since, though nothing else has changed.
 _REPEAT_SECONDS: Final = 10.0
 _GOODBYE_SECONDS: Final = 2.0
 _MOST_TASK_IDS: Final = 100
@@ -36,7 +37,8 @@ class Presence:
         self._database = database
         self._seating = seating
         self._replica = uuid4()
-        self._told: dict[UUID, tuple[_Sign, float]] = {}
+        self._told: dict[UUID, _Told] = {}
+        self._lived = -math.inf
         self._telling = asyncio.Lock()
 
     async def tell(self) -> None:
@@ -48,28 +50,34 @@ class Presence:
         async with self._telling:
             now = asyncio.get_running_loop().time()
             signs = {each: _sign(each) for each in self._seating.streams if each.lasting}
-            news = {each: sign for each, sign in signs.items() if self._is_news(each, sign, now)}
             closed = self._told.keys() - {each.id for each in signs}
-            if news or closed:
-                rows = [(_connection(each), now - each.seen) for each in news]
-                await self._store(rows, closed)
-                for stream_id in closed:
-                    del self._told[stream_id]
-                self._told.update((each.id, (sign, now)) for each, sign in news.items())
+            if now - self._lived >= _REPEAT_SECONDS or closed or self._news(signs, now):
+                await self._store(signs, closed, now)
 
     async def _store(
-        self, rows: Sequence[tuple[Connection, float]], closed: AbstractSet[UUID]
+        self, signs: Mapping[Stream, _Sign], closed: AbstractSet[UUID], now: float
     ) -> None:
-        async def work(connection: AsyncConnection) -> None:
-            if rows:
+        async def work(connection: AsyncConnection) -> Sequence[Stream]:
+            forgotten = await store.live(connection, self._replica)
+            news = list(signs) if forgotten else self._news(signs, now)
+            if news:
+                rows = [(_connection(each), now - each.seen) for each in news]
                 await store.put_connections(connection, self._replica, rows)
             if closed:
                 await store.delete_connections(connection, closed)
+            return news
 
-        await self._database.transaction(work)
+        news = await self._database.transaction(work)
+        self._lived = now
+        for stream_id in closed:
+            del self._told[stream_id]
+        self._told.update((each.id, _Told(signs[each], now, each.seen)) for each in news)
+
+    def _news(self, signs: Mapping[Stream, _Sign], now: float) -> list[Stream]:
+        return [each for each, sign in signs.items() if self._is_news(each, sign, now)]
 
     async def sweep(self) -> None:
-        """Remove what was not heard of for long, with its replica or without.
+        """Remove the replicas that were not heard of for long, and their connections.
 
         Raises:
             Unavailable: The database is away.
@@ -81,7 +89,7 @@ class Presence:
         try:
             await self._keep_telling()
         finally:
-            if self._told:
+            if self._lived > -math.inf:
                 await self._say_goodbye()
 
     async def _keep_telling(self) -> None:
@@ -101,7 +109,7 @@ class Presence:
         try:
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await self._database.transaction(
-                    lambda connection: store.delete_of_replica(connection, self._replica)
+                    lambda connection: store.delete_replica(connection, self._replica)
                 )
         except (DomainError, TimeoutError) as error:
             # The rows go by themselves, a little later.
@@ -109,11 +117,21 @@ class Presence:
 
     def _is_news(self, stream: Stream, sign: _Sign, now: float) -> bool:
         told = self._told.get(stream.id)
-        return told is None or told[0] != sign or now - told[1] >= _REPEAT_SECONDS
+        if told is None or told.sign != sign:
+            return True
+        return stream.seen > told.seen and now - told.time >= _REPEAT_SECONDS
 
 
 _Sign = tuple[int, int, tuple[UUID, ...]]
 """What may change of a stream: its slots, how many tasks it holds, and the first of these."""
+
+
+class _Told(NamedTuple):
+    """What was last told of a stream, and when, and when it had last been heard of."""
+
+    sign: _Sign
+    time: float
+    seen: float
 
 
 def _sign(stream: Stream) -> _Sign:

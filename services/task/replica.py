@@ -91,6 +91,7 @@ class Replica:
             self.lanes,
             lease=rules.lease,
             silence=rules.stream_silence,
+            idle_heartbeat=rules.idle_heartbeat,
             max_age=rules.stream_max_age,
         )
         self.tasks = Tasks(database, self.writer, registry, self.lanes, self.steering)
@@ -111,7 +112,7 @@ class Replica:
         self.blob_janitor = Janitor(database, stores, interval=blob_settings.janitor_interval)
         self.clockwork = Clockwork(
             self.writer,
-            lambda: database.transaction(reading.next_due),
+            lambda: database.read(reading.next_due),
             backoff,
             interval=rules.look_interval,
             bring_near=lambda: database.transaction(partial(bring_near, lease=rules.lease)),

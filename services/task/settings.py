@@ -17,9 +17,14 @@ class DispatchSettings(BaseModel):
 
     lease: Seconds = Field(30.0, description="a lease lasts this long from each heartbeat")
     heartbeat: Seconds = Field(7.0, description="how often agents are to send heartbeats")
+    idle_heartbeat: Seconds = Field(60.0, description="the same while they hold no task")
     look_interval: Seconds = Field(0.5, description="longest time between looks at what is due")
     cancel_grace: Seconds = Field(10.0, description="an agent has this long to stop a task")
-    stream_silence: Seconds = Field(15.0, description="a stream that says nothing this long ends")
+    stream_silence: Seconds = Field(
+        15.0,
+        description="a stream ends that is this late with a heartbeat, or holds tasks so long"
+        " in silence",
+    )
     stream_max_age: Seconds = Field(1800.0, description="a dispatch stream is handed over after")
     retry_backoff: Seconds = Field(1.0, description="wait before the second attempt, then doubled")
     retry_backoff_max: Seconds = Field(60.0, description="longest wait before an attempt")

@@ -89,6 +89,7 @@ class Stream:
         open: Whether it takes more tasks.
         listed: Whether the seating has it among those with free slots.
         opened_at, seen: When it was opened, and last heard of, by the loop's clock.
+        idle: When it was last seen to hold nothing.
         recording: Of the reports that were last taken.
         stopping: Seconds that its agent was given to stop each task, of those it was to stop.
         age_share: Of the greatest age, so that not all streams are handed over at once.
@@ -111,6 +112,7 @@ class Stream:
     connect_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     opened_at: float = 0.0
     seen: float = 0.0
+    idle: float = 0.0
     age_share: float = field(default_factory=lambda: random.uniform(0.9, 1.0))  # noqa: S311
     fits: dict[int, int] = field(default_factory=dict)
     fits_version: int = -1

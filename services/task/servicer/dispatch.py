@@ -136,6 +136,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
                 lease_duration=convert.duration_to_proto(self._settings.lease),
                 heartbeat_interval=convert.duration_to_proto(self._settings.heartbeat),
                 lost=convert.leases_to_proto(lost),
+                idle_heartbeat_interval=convert.duration_to_proto(self._settings.idle_heartbeat),
             )
         )
 

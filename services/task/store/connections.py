@@ -16,9 +16,10 @@ _COLUMNS: Final = (
     " last_seen_time, task_ids"
 )
 
-# What was not heard of for so long is gone, with its replica or without. Each replica tells of
-# its own at least three times as often.
-_GONE: Final = "last_seen_time < clock_timestamp() - interval '30 s'"
+# A replica that was not heard of for so long is gone, and its connections with it. Each tells that
+# it lives three times as often.
+_LIVES: Final = "told_time > clock_timestamp() - interval '30 s'"
+_OF_THE_LIVING: Final = f"replica IN (SELECT id FROM replicas WHERE {_LIVES})"
 
 # ruff: noqa: S608 - every statement is made of the columns above
 # Lists travel as text, since an array of arrays would have to be as wide in each row.
@@ -40,15 +41,30 @@ _PUT: Final = text(
         task_ids = excluded.task_ids
     """
 )
+# A row that was not there has no version before.
+_LIVE: Final = text(
+    """
+    INSERT INTO replicas VALUES (:replica, clock_timestamp())
+    ON CONFLICT (id) DO UPDATE SET told_time = excluded.told_time RETURNING xmax = 0
+    """
+)
 _DELETE: Final = text("DELETE FROM connections WHERE id = ANY(:ids)")
-_DELETE_OF_REPLICA: Final = text("DELETE FROM connections WHERE replica = :replica")
-_DELETE_GONE: Final = text(f"DELETE FROM connections WHERE {_GONE}")
+_DELETE_REPLICA: Final = text("DELETE FROM replicas WHERE id = :replica")
+_DELETE_DEAD: Final = text(f"DELETE FROM replicas WHERE NOT {_LIVES}")
+_DELETE_LEFT: Final = text(
+    "DELETE FROM connections WHERE NOT EXISTS (SELECT FROM replicas WHERE id = replica)"
+)
 _LIST: Final = text(
     f"""
-    SELECT tenant, {_COLUMNS} FROM connections WHERE tenant = :tenant AND NOT ({_GONE})
+    SELECT tenant, {_COLUMNS} FROM connections WHERE tenant = :tenant AND {_OF_THE_LIVING}
     ORDER BY agent_name COLLATE "C", connect_time, id LIMIT :most
     """
 )
+
+
+async def live(connection: AsyncConnection, replica: UUID) -> bool:
+    """Note that a replica lives; tell whether the others did not know, or had forgotten it."""
+    return bool((await connection.execute(_LIVE, {"replica": replica})).scalar_one())
 
 
 async def put_connections(
@@ -80,14 +96,16 @@ async def delete_connections(connection: AsyncConnection, ids: Collection[UUID])
     await connection.execute(_DELETE, {"ids": list(ids)})
 
 
-async def delete_of_replica(connection: AsyncConnection, replica: UUID) -> None:
-    """Forget all connections of a replica."""
-    await connection.execute(_DELETE_OF_REPLICA, {"replica": replica})
+async def delete_replica(connection: AsyncConnection, replica: UUID) -> None:
+    """Forget a replica and all its connections."""
+    await connection.execute(_DELETE_REPLICA, {"replica": replica})
+    await connection.execute(_DELETE_LEFT)
 
 
 async def delete_gone(connection: AsyncConnection) -> None:
-    """Forget connections that were not heard of for long, of all replicas."""
-    await connection.execute(_DELETE_GONE)
+    """Forget the replicas that were not heard of for long, and their connections."""
+    await connection.execute(_DELETE_DEAD)
+    await connection.execute(_DELETE_LEFT)
 
 
 async def list_connections(connection: AsyncConnection, tenant: str, most: int) -> list[Connection]:

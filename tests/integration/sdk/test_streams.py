@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from uuid import UUID
 
@@ -58,6 +59,43 @@ async def test_tasks_go_on_while_their_stream_is_handed_over(
         types = [event.type async for event in client.watch_task(long)]
     assert ended.result == 1
     assert types == ["CREATED", "STARTED", "SUCCEEDED"]
+
+
+async def test_heartbeats_come_often_only_while_there_is_a_task(
+    small_mesh: RunningReplica, tokens: TokenFactory
+) -> None:
+    finish = asyncio.Event()
+
+    def agent_of(name: str) -> Agent:
+        agent = Agent(name)
+
+        @agent.task(f"wait.{name}")
+        async def wait() -> None:
+            await finish.wait()
+
+        return agent
+
+    url, seen = url_of(small_mesh), defaultdict[str, set[float]](set)
+
+    async def heard_often(name: str) -> None:
+        while len(seen[name]) < 20:
+            for stream in small_mesh.task.dispatcher.streams:
+                seen[stream.agent.name].add(stream.seen)
+            await asyncio.sleep(0.005)
+
+    async with (
+        working(agent_of("busy"), url, tokens),
+        working(agent_of("idle"), url, tokens),
+        client_of(url, tokens) as client,
+        asyncio.timeout(60),
+    ):
+        await client.create_task("wait.busy")
+        await heard_often("busy")
+        # Its hello and one heartbeat.
+        assert len(seen["idle"]) <= 2
+        await client.create_task("wait.idle")
+        await heard_often("idle")
+        finish.set()
 
 
 async def test_a_connection_that_carries_nothing_is_given_up(

@@ -235,7 +235,7 @@ async def test_a_stream_gets_only_so_old(stores: Stores, tokens: TokenFactory) -
 
 
 async def test_a_stream_that_says_nothing_ends(stores: Stores, tokens: TokenFactory) -> None:
-    rules = RULES.model_copy(update={"stream_silence": 0.01})
+    rules = RULES.model_copy(update={"stream_silence": 0.01, "idle_heartbeat": 0.01})
     async with (
         replica(stores, tokens, rules=rules) as running,
         open_channel(running, tokens, "acme") as channel,
@@ -244,6 +244,25 @@ async def test_a_stream_that_says_nothing_ends(stores: Stores, tokens: TokenFact
         async with asyncio.timeout(30):
             assert await agent.call.read() is aio.EOF
         await until(lambda: not running.task.dispatcher.streams)
+
+
+async def test_an_agent_that_holds_a_task_owes_heartbeats(
+    stores: Stores, tokens: TokenFactory
+) -> None:
+    rules = RULES.model_copy(update={"stream_silence": 0.01, "idle_heartbeat": 3600})
+    async with (
+        replica(stores, tokens, rules=rules) as running,
+        open_channel(running, tokens, "acme") as channel,
+        connected(channel, "text.count") as agent,
+    ):
+        [stream] = running.task.dispatcher.streams
+        # Long silent, and looked at since: what holds nothing may be.
+        stream.seen -= 60
+        await until(lambda: stream.idle > stream.opened_at)
+        await create(TaskServiceStub(channel))
+        await agent.take()
+        async with asyncio.timeout(30):
+            assert await agent.call.read() is aio.EOF
 
 
 @pytest.mark.parametrize(
