@@ -71,7 +71,8 @@ class Keys:
             start_new_session=True,
         )
         try:
-            output, complaints = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                output, complaints = await process.communicate()
         except BaseException:
             if process.returncode is None:
                 process.kill()

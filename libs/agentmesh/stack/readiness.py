@@ -34,7 +34,8 @@ async def http_is_ready(host: str, port: int, path: str = "/healthz") -> bool:
 async def _accepts(host: str, port: int) -> bool:
     # Cheap, so that it can be asked often while a process starts.
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), TIMEOUT_SECONDS)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError):
         return False
     writer.close()

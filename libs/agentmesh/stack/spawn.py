@@ -62,7 +62,8 @@ async def wait_for_exit(child: subprocess.Popen[bytes]) -> int:
 async def exits_within(child: subprocess.Popen[bytes], seconds: float) -> bool:
     """Tell whether a child ends within some seconds."""
     try:
-        await asyncio.wait_for(wait_for_exit(child), seconds)
+        async with asyncio.timeout(seconds):
+            await wait_for_exit(child)
     except TimeoutError:
         return False
     return True

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -152,6 +152,15 @@ def test_down_that_takes_too_long_says_so(command: Command, standins: Standins) 
     up.send_signal(signal.SIGINT)
 
 
+@pytest.fixture
+def heard_hang_ups() -> Iterator[None]:
+    """Have what is run hear a hang-up, though these tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heard_hang_ups")
 def test_the_supervisor_outlives_whoever_reads_what_it_prints(command: Command) -> None:
     up = command.start("up", "--port", "0")
     read_until(up, UP)
