@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, case, delete, func, insert, select, update
+from sqlalchemy import (
+    Interval,
+    Result,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -43,6 +55,32 @@ _CAPABILITIES = (
     .correlate(AgentRow)
     .scalar_subquery()
 )
+
+# Built once: to build a statement takes longer than the database takes to answer it.
+_AGENT_COLUMNS: Final = (
+    *AgentRow.__table__.columns,
+    _STATE.label("state"),
+    _CAPABILITIES.label("capabilities"),
+)
+_THIS: Final = and_(AgentRow.tenant == bindparam("of"), AgentRow.id == bindparam("agent_id"))
+_GET: Final = select(*_AGENT_COLUMNS).where(_THIS)
+_RENEW: Final = (
+    update(AgentRow)
+    .where(_THIS)
+    .values(
+        heartbeat_time=func.now(),
+        lease_expire_time=func.now() + bindparam("lease", type_=Interval),
+    )
+    .returning(*_AGENT_COLUMNS)
+)
+_OFFERS: Final = (
+    select(CapabilityRow.name, func.count(), func.count().filter(_ONLINE))
+    .join(AgentRow, AgentRow.id == CapabilityRow.agent_id)
+    .where(CapabilityRow.tenant == bindparam("of"), AgentRow.tenant == bindparam("of"))
+    .group_by(CapabilityRow.name)
+    .order_by(CapabilityRow.name)
+)
+_OFFERS_OF_ONE: Final = _OFFERS.where(CapabilityRow.name == bindparam("capability"))
 
 
 async def upsert_agent(
@@ -94,8 +132,8 @@ async def replace_capabilities(
 
 async def get_agent(connection: AsyncConnection, tenant: str, agent_id: UUID) -> Agent | None:
     """Return an agent of the tenant, or None."""
-    row = (await connection.execute(_agents(tenant).where(AgentRow.id == agent_id))).one_or_none()
-    return None if row is None else _agent(row)
+    found = await connection.execute(_GET, {"of": tenant, "agent_id": agent_id})
+    return _agent_or_none(found)
 
 
 async def list_agents(
@@ -111,14 +149,10 @@ async def list_agents(
 
 async def renew_lease(
     connection: AsyncConnection, tenant: str, agent_id: UUID, lease: timedelta
-) -> bool:
-    """Have an agent's lease end `lease` from now; return False if there is no such agent."""
-    statement = (
-        update(AgentRow)
-        .where(AgentRow.tenant == tenant, AgentRow.id == agent_id)
-        .values(heartbeat_time=func.now(), lease_expire_time=func.now() + lease)
-    )
-    return (await connection.execute(statement)).rowcount == 1
+) -> Agent | None:
+    """Have an agent's lease end `lease` from now; return the agent, or None if there is none."""
+    values = {"of": tenant, "agent_id": agent_id, "lease": lease}
+    return _agent_or_none(await connection.execute(_RENEW, values))
 
 
 async def delete_agent(connection: AsyncConnection, tenant: str, agent_id: UUID) -> bool:
@@ -131,22 +165,13 @@ async def list_offers(
     connection: AsyncConnection, tenant: str, name: str | None
 ) -> list[CapabilityOffer]:
     """Count the tenant's agents by capability, or by the one named, in order of the name."""
-    query = (
-        select(CapabilityRow.name, func.count(), func.count().filter(_ONLINE))
-        .join(AgentRow, AgentRow.id == CapabilityRow.agent_id)
-        .where(CapabilityRow.tenant == tenant, AgentRow.tenant == tenant)
-        .group_by(CapabilityRow.name)
-        .order_by(CapabilityRow.name)
-    )
-    if name is not None:
-        query = query.where(CapabilityRow.name == name)
-    return [CapabilityOffer(*row) for row in await connection.execute(query)]
+    statement = _OFFERS if name is None else _OFFERS_OF_ONE
+    rows = await connection.execute(statement, {"of": tenant, "capability": name})
+    return [CapabilityOffer(*row) for row in rows]
 
 
 def _agents(tenant: str) -> Select[Any]:
-    return select(
-        AgentRow.__table__, _STATE.label("state"), _CAPABILITIES.label("capabilities")
-    ).where(AgentRow.tenant == tenant)
+    return select(*_AGENT_COLUMNS).where(AgentRow.tenant == tenant)
 
 
 def _filter_columns(tenant: str) -> Columns:
@@ -162,6 +187,11 @@ def _agents_capable_of(tenant: str, capability: str) -> Select[UUID]:
     return select(CapabilityRow.agent_id).where(
         CapabilityRow.tenant == tenant, CapabilityRow.name == capability
     )
+
+
+def _agent_or_none(found: Result[Any]) -> Agent | None:
+    row = found.one_or_none()
+    return None if row is None else _agent(row)
 
 
 def _agent(row: Any) -> Agent:

@@ -63,12 +63,11 @@ class Agents:
             AgentNotFound: There is none.
         """
         lease = _ENDED if leaving else self._lease
-
-        async def work(connection: AsyncConnection) -> Agent | None:
-            await store.renew_lease(connection, tenant, agent_id, lease)
-            return await store.get_agent(connection, tenant, agent_id)
-
-        return _found(await self._database.transaction(work))
+        return _found(
+            await self._database.transaction(
+                lambda tx: store.renew_lease(tx, tenant, agent_id, lease)
+            )
+        )
 
     async def deregister(self, tenant: str, agent_id: UUID) -> None:
         """Remove an agent.

@@ -40,6 +40,10 @@ class Registry:
         # deadline, after which they come again.
         self._lookups = asyncio.Semaphore(_LOOKUPS)
 
+    def is_known(self, tenant: str, capability: str) -> bool:
+        """Tell whether it is known, without asking, that an agent has offered a capability."""
+        return (tenant, capability) in self._known
+
     async def knows_capability(self, tenant: str, capability: str) -> bool:
         """Tell whether any agent of the caller's tenant has ever offered the capability.
 
@@ -50,7 +54,8 @@ class Registry:
             return True
         request = registry_service_pb2.ListCapabilitiesRequest(name=capability)
         try:
-            response = await self._stub.ListCapabilities(request)
+            async with self._lookups:
+                response = await self._stub.ListCapabilities(request)
         except aio.AioRpcError as error:
             problem = from_peer_error(error)
             if not isinstance(problem, Unavailable):

@@ -51,30 +51,34 @@ class Presence:
             now = asyncio.get_running_loop().time()
             signs = {each: _sign(each) for each in self._seating.streams if each.lasting}
             closed = self._told.keys() - {each.id for each in signs}
-            if now - self._lived >= _REPEAT_SECONDS or closed or self._news(signs, now):
-                await self._store(signs, closed, now)
+            news = [each for each, sign in signs.items() if self._is_news(each, sign, now)]
+            if news or closed or now - self._lived >= _REPEAT_SECONDS:
+                told = await self._store(signs, news, closed, now)
+                self._lived = now
+                for stream_id in closed:
+                    del self._told[stream_id]
+                self._told.update((each.id, _Told(signs[each], now, each.seen)) for each in told)
 
     async def _store(
-        self, signs: Mapping[Stream, _Sign], closed: AbstractSet[UUID], now: float
-    ) -> None:
+        self,
+        signs: Mapping[Stream, _Sign],
+        news: Sequence[Stream],
+        closed: AbstractSet[UUID],
+        now: float,
+    ) -> Sequence[Stream]:
+        """Store what is new, or all if the others have forgotten this replica; return which."""
+
         async def work(connection: AsyncConnection) -> Sequence[Stream]:
             forgotten = await store.live(connection, self._replica)
-            news = list(signs) if forgotten else self._news(signs, now)
-            if news:
-                rows = [(_connection(each), now - each.seen) for each in news]
+            told = list(signs) if forgotten else news
+            if told:
+                rows = [(_connection(each), now - each.seen) for each in told]
                 await store.put_connections(connection, self._replica, rows)
             if closed:
                 await store.delete_connections(connection, closed)
-            return news
+            return told
 
-        news = await self._database.transaction(work)
-        self._lived = now
-        for stream_id in closed:
-            del self._told[stream_id]
-        self._told.update((each.id, _Told(signs[each], now, each.seen)) for each in news)
-
-    def _news(self, signs: Mapping[Stream, _Sign], now: float) -> list[Stream]:
-        return [each for each, sign in signs.items() if self._is_news(each, sign, now)]
+        return await self._database.transaction(work)
 
     async def sweep(self) -> None:
         """Remove the replicas that were not heard of for long, and their connections.

@@ -99,6 +99,7 @@ class Replica:
         self.presence = Presence(database, self.seating)
         self.queues = Queues(database, self.writer, self.steering_book, self.presence)
         self.watching = Watching(self.tasks)
+        self.writer.on_commit(self.watching.committed)
         self.listing = Listing(database)
         self.feed = Feed(database)
         self.watches = Watches(database, self.feed)

@@ -17,7 +17,7 @@ class DispatchSettings(BaseModel):
 
     lease: Seconds = Field(30.0, description="a lease lasts this long from each heartbeat")
     heartbeat: Seconds = Field(7.0, description="how often agents are to send heartbeats")
-    idle_heartbeat: Seconds = Field(60.0, description="the same while they hold no task")
+    idle_heartbeat: Seconds = Field(120.0, description="the same while they hold no task")
     look_interval: Seconds = Field(0.5, description="longest time between looks at what is due")
     cancel_grace: Seconds = Field(10.0, description="an agent has this long to stop a task")
     stream_silence: Seconds = Field(

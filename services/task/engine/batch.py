@@ -25,7 +25,7 @@ Outcome = object
 """What an operation returned, or the DomainError that it raised."""
 
 CHANGED: Final = "task_changed"
-"""Channel on which the ids of changed tasks are notified, at the commit; comma-separated."""
+"""Channel on which `<task id>/<sequence of its last event>` are notified, at the commit."""
 
 QUEUED: Final = "task_queued"
 """Channel on which the ids of lanes that got tasks are notified."""
@@ -58,13 +58,12 @@ async def carry_out(
     await load(connection, needs, changes)
     outcomes = [_apply(operation, changes) for operation in operations]
     await settle(connection, changes)
-    changed = {event[0] for event in changes.events}
     await save(connection, changes)
     failpoint("batch.saved")
-    changed |= await _claim(connection, changes, seating)
+    await _claim(connection, changes, seating)
     await _load_given(connection, changes)
     await _load_results(connection, changes)
-    notices = _notices(changes) + _split(CHANGED, [str(task_id) for task_id in changed])
+    notices = _notices(changes)
     if notices:
         changes.xid = await writing.notify(connection, notices)
     return outcomes
@@ -77,9 +76,8 @@ def _apply(operation: Operation, changes: Changes) -> Outcome:
         return refusal
 
 
-async def _claim(connection: Any, changes: Changes, seating: Seating) -> set[Any]:
-    """Lease queued tasks to free seats, until either is used up; return the tasks' ids."""
-    changed = set()
+async def _claim(connection: Any, changes: Changes, seating: Seating) -> None:
+    """Lease queued tasks to free seats, until either is used up."""
     for _ in range(_CLAIM_ROUNDS):
         plan = seating.plan(_CLAIM_AT_A_TIME)
         if not plan.wanted:
@@ -90,9 +88,7 @@ async def _claim(connection: Any, changes: Changes, seating: Seating) -> set[Any
             _seat(changes, plan, task)
         seating.finish(plan)
         await settle(connection, changes)
-        changed |= {event[0] for event in changes.events}
         await save(connection, changes)
-    return changed
 
 
 async def _claimed(connection: Any, changes: Changes, plan: Plan) -> list[Task]:
@@ -156,7 +152,10 @@ def _notices(changes: Changes) -> list[tuple[str, str]]:
         notices.append((SCHEDULED, ""))
     if changes.steered:
         notices.append((STEERED, ""))
-    return notices
+    last = {event[0]: event[3] for event in changes.recorded}
+    return notices + _split(
+        CHANGED, [f"{task_id}/{sequence}" for task_id, sequence in last.items()]
+    )
 
 
 def _split(channel: str, items: Sequence[str]) -> list[tuple[str, str]]:

@@ -71,6 +71,7 @@ class Changes:
         again: Times of earlier attempts at this transaction, one of which may have been committed.
         remembered: Tasks that need not be read, if their rows are as they were.
         xid: Of the transaction, as `xmin` of its rows shows it; None if it has told nobody.
+        recorded: The events that are stored, in order, each as `event_row` returned it.
         written: Tasks whose rows are as they are here, once what is changed is stored.
         relabelled: Tasks whose labels or attributes have changed, in their rows only.
         whole: Tasks that are here with what their callers gave.
@@ -127,6 +128,7 @@ class Changes:
     again: frozenset[datetime] = frozenset()
     remembered: Remembered = field(default_factory=Remembered)
     xid: int | None = None
+    recorded: list[tuple[Any, ...]] = field(default_factory=list)
     written: dict[UUID, Task] = field(default_factory=dict)
     relabelled: set[UUID] = field(default_factory=set)
     whole: set[UUID] = field(default_factory=set)
@@ -195,7 +197,8 @@ class Changes:
         return unknown
 
     def note_written(self) -> None:
-        """Note which tasks are now as their rows are."""
+        """Note what is stored, and which tasks are now as their rows are."""
+        self.recorded += self.events
         for task in chain(self.created.values(), self.changed.values()):
             self.written[task.id] = task
         self.relabelled.update(self.given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -88,7 +88,12 @@ class Writer:
         self._starts: list[Start] = []
         self._remembered = Remembered()
         self._remembered_on: object = None
+        self._on_commit: Callable[[Changes], None] = lambda _changes: None
         seating.on_work(self._wanted.set)
+
+    def on_commit(self, tell: Callable[[Changes], None]) -> None:
+        """Have somebody told of what each transaction has changed, right after its commit."""
+        self._on_commit = tell
 
     async def do(self, operation: Operation, *, weight: int = 1) -> Any:
         """Carry out an operation and return what it came to, once that is durable.
@@ -217,6 +222,7 @@ class Writer:
             self._remembered.keep(changes.xid, changes.written.values(), changes.whole)
         failpoint("writer.committed")
         self._seating.commit(changes)
+        self._on_commit(changes)
         failpoint("writer.sent")
         self._tell(batch, outcomes[len(outcomes) - len(batch) :])
         if self._seating.has_work():

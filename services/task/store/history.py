@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -51,6 +52,12 @@ async def list_events(connection: AsyncConnection, task_id: UUID, after: int) ->
         "most_bytes": _MOST_BYTES_AT_A_TIME,
     }
     return _events(await connection.execute(_OF_TASK, parameters))
+
+
+def may_go_on(events: Sequence[TaskEvent]) -> bool:
+    """Tell whether more may follow than `list_events` returned."""
+    size = sum(len(event.data) for event in events if event.data is not None)
+    return len(events) >= _MOST_AT_A_TIME or size >= _MOST_BYTES_AT_A_TIME
 
 
 async def list_changes(connection: AsyncConnection, task_id: UUID) -> list[TaskEvent]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
@@ -97,6 +97,11 @@ def event_of(row: Any) -> TaskEvent:
         data=row["data"],
         position=row["position"],
     )
+
+
+def event_of_values(values: Sequence[Any]) -> TaskEvent:
+    """Read an event from what `event_row` returned."""
+    return event_of({**dict(zip(EVENT, values, strict=True)), "position": 0})
 
 
 def new_row(task: Task) -> tuple[Any, ...]:

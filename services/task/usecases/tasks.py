@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +16,7 @@ from meshkit.ids import IdSource, uuid7
 from meshkit.security.principal import Principal
 from services.task.blobs.payloads import blob_named
 from services.task.dispatch.steering import Steering
-from services.task.domain.lanes import UNROUTED, Lane, LaneKey, bucket_of, lane_key
+from services.task.domain.lanes import UNROUTED, Lane, LaneKey, bucket_of, lane_key, plain_key
 from services.task.domain.policy import PLAIN, Policy
 from services.task.domain.states import EventType
 from services.task.domain.task import NewTask, Task, TaskEvent
@@ -26,9 +26,15 @@ from services.task.engine.writer import Writer
 from services.task.errors import CapabilityUnknown, RelatedTaskNotFound, TaskNotFound
 from services.task.store import history, reading
 
+_LANES_AT_A_TIME: Final = 5
+
 
 class Capabilities(Protocol):
     """Knows what agents can do."""
+
+    def is_known(self, tenant: str, capability: str) -> bool:
+        """Tell whether it is known, without asking, that an agent has offered a capability."""
+        ...
 
     async def knows_capability(self, tenant: str, capability: str) -> bool:
         """Tell whether any agent of the caller's tenant has ever offered the capability."""
@@ -45,6 +51,14 @@ class Lanes(Protocol):
     async def lane_of(self, key: LaneKey, weight: float) -> Lane:
         """Return the lane of a key, made if there is none."""
         ...
+
+
+class News(NamedTuple):
+    """What has happened to a task, in order, the task, and whether more may have happened."""
+
+    events: Sequence[TaskEvent]
+    task: Task
+    may_go_on: bool
 
 
 class Tasks:
@@ -66,6 +80,7 @@ class Tasks:
         self._lanes = lanes
         self._steering = steering
         self._ids = ids
+        self._finding = asyncio.Semaphore(_LANES_AT_A_TIME)
 
     async def create(self, caller: Principal, new: NewTask) -> Task:
         """Accept a task; when this returns, it is durable.
@@ -90,6 +105,7 @@ class Tasks:
         self, caller: Principal, wanted: Sequence[NewTask | DomainError]
     ) -> list[UUID | DomainError]:
         """Accept tasks, each by itself; return the id or the refusal of each, in order."""
+        await self._learn_of(caller.tenant, [each for each in wanted if isinstance(each, NewTask)])
         prepared = [await self._prepared(caller, each) for each in wanted]
         creations = [each for each in prepared if isinstance(each, Creation)]
         made = iter(await self._create_all(creations) if creations else [])
@@ -184,8 +200,8 @@ class Tasks:
 
     async def news(
         self, tenant: str, task_id: UUID, *, after: int, known: Task | None = None
-    ) -> tuple[Sequence[TaskEvent], Task]:
-        """Return what has happened to a task after sequence `after`, in order, and the task.
+    ) -> News:
+        """Return what has happened to a task after sequence `after`, and the task.
 
         The task is the one `known`, if there is news that it need not be read for.
 
@@ -203,7 +219,7 @@ class Tasks:
         events, task = await self._database.read(work)
         if task is None:
             raise TaskNotFound
-        return events, task
+        return News(events, task, history.may_go_on(events))
 
     async def changes(self, tenant: str, task_id: UUID) -> Sequence[TaskEvent]:
         """Return what has happened to a task but its output, in order; of very much the latest.
@@ -215,6 +231,33 @@ class Tasks:
         return await self._database.read(
             lambda connection: history.list_changes(connection, task.id)
         )
+
+    async def _learn_of(self, tenant: str, wanted: Sequence[NewTask]) -> None:
+        """Ask for all that is to be known of tasks at once, rather than for each in turn.
+
+        Whatever can't be learned is asked for again with the task that needs it.
+        """
+        capabilities = {each.capability for each in wanted}
+        unknown = [each for each in capabilities if not self._capabilities.is_known(tenant, each)]
+        if len(unknown) > 1:
+            asked = (self._capabilities.knows_capability(tenant, each) for each in unknown)
+            await asyncio.gather(*asked, return_exceptions=True)
+        places = {(each.capability, each.priority) for each in wanted if each.policy is PLAIN}
+        # No lane is made for a capability that nobody has.
+        new = [
+            each
+            for each in places
+            if self._capabilities.is_known(tenant, each[0])
+            and self._lanes.known_plain(tenant, *each) is None
+        ]
+        if len(new) > 1:
+            found = (self._find_plain_lane(tenant, *each) for each in new)
+            await asyncio.gather(*found, return_exceptions=True)
+
+    async def _find_plain_lane(self, tenant: str, capability: str, priority: int) -> None:
+        async with self._finding:
+            key = plain_key(tenant, capability, priority)
+            await self._lanes.lane_of(key, PLAIN.fairness_weight)
 
     async def _prepared(
         self, caller: Principal, new: NewTask | DomainError
