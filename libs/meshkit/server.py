@@ -262,11 +262,11 @@ def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", 4 * settings.max_request_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
         ("grpc.max_metadata_size", 16 * 1024),
-        # A peer that is gone without a word is noticed within 15 s. One that pings as often as the
-        # SDK and the gateway do, every 10 s, is not pinged on top of that.
-        ("grpc.keepalive_time_ms", 12_000),
-        ("grpc.keepalive_timeout_ms", 3_000),
-        ("grpc.http2.ping_timeout_ms", 3_000),
+        # A peer that is gone without a word is noticed within 15 s. With less patience than 5 s,
+        # two thousand that connect at once to a busy machine are taken for gone.
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.http2.ping_timeout_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.http2.max_ping_strikes", 3),

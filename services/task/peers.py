@@ -83,6 +83,7 @@ class Registry:
                 problem = AgentNotFound(field)
             raise problem from error
         capabilities = {each.name: each.version for each in found.capabilities}
+        self._known.update(dict.fromkeys(((tenant, each) for each in capabilities), True))
         return Agent(agent_id, tenant, found.name, capabilities, dict(found.labels))
 
 
