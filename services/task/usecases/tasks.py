@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,41 +16,14 @@ from meshkit.ids import IdSource, uuid7
 from meshkit.security.principal import Principal
 from services.task.blobs.payloads import blob_named
 from services.task.dispatch.steering import Steering
-from services.task.domain.lanes import UNROUTED, Lane, LaneKey, bucket_of, lane_key, plain_key
-from services.task.domain.policy import PLAIN, Policy
 from services.task.domain.states import EventType
 from services.task.domain.task import NewTask, Task, TaskEvent
 from services.task.engine.operations.create import Created, CreateTasks, Creation, Repeated
 from services.task.engine.operations.steer import Cancel, Resume, TryNow, Update
 from services.task.engine.writer import Writer
-from services.task.errors import CapabilityUnknown, RelatedTaskNotFound, TaskNotFound
+from services.task.errors import TaskNotFound
 from services.task.store import history, reading
-
-_LANES_AT_A_TIME: Final = 5
-
-
-class Capabilities(Protocol):
-    """Knows what agents can do."""
-
-    def is_known(self, tenant: str, capability: str) -> bool:
-        """Tell whether it is known, without asking, that an agent has offered a capability."""
-        ...
-
-    async def knows_capability(self, tenant: str, capability: str) -> bool:
-        """Tell whether any agent of the caller's tenant has ever offered the capability."""
-        ...
-
-
-class Lanes(Protocol):
-    """Knows the lanes."""
-
-    def known_plain(self, tenant: str, capability: str, priority: int) -> Lane | None:
-        """Return the lane of tasks that ask for nothing, if it is known."""
-        ...
-
-    async def lane_of(self, key: LaneKey, weight: float) -> Lane:
-        """Return the lane of a key, made if there is none."""
-        ...
+from services.task.usecases.preparing import Capabilities, Lanes, Preparing
 
 
 class News(NamedTuple):
@@ -76,11 +49,7 @@ class Tasks:
     ) -> None:
         self._database = database
         self._writer = writer
-        self._capabilities = capabilities
-        self._lanes = lanes
-        self._steering = steering
-        self._ids = ids
-        self._finding = asyncio.Semaphore(_LANES_AT_A_TIME)
+        self._preparing = Preparing(capabilities, lanes, steering, self.get, ids)
 
     async def create(self, caller: Principal, new: NewTask) -> Task:
         """Accept a task; when this returns, it is durable.
@@ -93,7 +62,7 @@ class Tasks:
             RelatedTaskNotFound: It names a task that there is not.
             ConcurrencyLimitReached, BudgetExceeded: It may not be made now.
         """
-        creation = await self._creation(caller, new)
+        creation = await self._preparing.creation(caller, new)
         (created,) = await self._writer.do(CreateTasks([creation]))
         if isinstance(created, DomainError):
             raise created
@@ -105,8 +74,7 @@ class Tasks:
         self, caller: Principal, wanted: Sequence[NewTask | DomainError]
     ) -> list[UUID | DomainError]:
         """Accept tasks, each by itself; return the id or the refusal of each, in order."""
-        await self._learn_of(caller.tenant, [each for each in wanted if isinstance(each, NewTask)])
-        prepared = [await self._prepared(caller, each) for each in wanted]
+        prepared = await self._preparing.creations(caller, wanted)
         creations = [each for each in prepared if isinstance(each, Creation)]
         made = iter(await self._create_all(creations) if creations else [])
         outcomes: list[UUID | DomainError] = []
@@ -180,7 +148,9 @@ class Tasks:
         priority = update.values.priority
         if priority is not None:
             task = await self.get(update.tenant, update.task_id)
-            lane = await self._lane(task.tenant, task.capability, priority, task.policy, task.id)
+            lane = await self._preparing.lane(
+                task.tenant, task.capability, priority, task.policy, task.id
+            )
             update = replace(update, values=replace(update.values, lane=lane.id))
         await self._writer.do(update)
         return await self.get(update.tenant, update.task_id)
@@ -231,75 +201,6 @@ class Tasks:
         return await self._database.read(
             lambda connection: history.list_changes(connection, task.id)
         )
-
-    async def _learn_of(self, tenant: str, wanted: Sequence[NewTask]) -> None:
-        """Ask for all that is to be known of tasks at once, rather than for each in turn.
-
-        Whatever can't be learned is asked for again with the task that needs it.
-        """
-        capabilities = {each.capability for each in wanted}
-        unknown = [each for each in capabilities if not self._capabilities.is_known(tenant, each)]
-        if len(unknown) > 1:
-            asked = (self._capabilities.knows_capability(tenant, each) for each in unknown)
-            await asyncio.gather(*asked, return_exceptions=True)
-        places = {(each.capability, each.priority) for each in wanted if each.policy is PLAIN}
-        # No lane is made for a capability that nobody has.
-        new = [
-            each
-            for each in places
-            if self._capabilities.is_known(tenant, each[0])
-            and self._lanes.known_plain(tenant, *each) is None
-        ]
-        if len(new) > 1:
-            found = (self._find_plain_lane(tenant, *each) for each in new)
-            await asyncio.gather(*found, return_exceptions=True)
-
-    async def _find_plain_lane(self, tenant: str, capability: str, priority: int) -> None:
-        async with self._finding:
-            key = plain_key(tenant, capability, priority)
-            await self._lanes.lane_of(key, PLAIN.fairness_weight)
-
-    async def _prepared(
-        self, caller: Principal, new: NewTask | DomainError
-    ) -> Creation | DomainError:
-        if isinstance(new, DomainError):
-            return new
-        try:
-            return await self._creation(caller, new)
-        except DomainError as refusal:
-            return refusal
-
-    async def _creation(self, caller: Principal, new: NewTask) -> Creation:
-        tenant = caller.tenant
-        if not await self._capabilities.knows_capability(tenant, new.capability):
-            raise CapabilityUnknown(new.capability)
-        if new.policy.sticky_task_id:
-            new = replace(new, policy=await self._stuck(tenant, new.policy))
-        task_id = self._ids()
-        lane = await self._lane(tenant, new.capability, new.priority, new.policy, task_id)
-        return Creation(task_id, tenant, caller.subject, lane.id, new)
-
-    async def _stuck(self, tenant: str, policy: Policy) -> Policy:
-        try:
-            earlier = await self.get(tenant, UUID(policy.sticky_task_id))
-        except TaskNotFound as error:
-            raise RelatedTaskNotFound("task.placement.sticky_task_id") from error
-        if earlier.agent_id is None:
-            return policy
-        placement = replace(policy.placement, preferred_agent_id=str(earlier.agent_id))
-        return replace(policy, placement=placement)
-
-    async def _lane(
-        self, tenant: str, capability: str, priority: int, policy: Policy, task_id: UUID
-    ) -> Lane:
-        routed = self._steering.is_ramping(tenant, capability)
-        if policy is PLAIN and not routed:
-            known = self._lanes.known_plain(tenant, capability, priority)
-            if known is not None:
-                return known
-        bucket = bucket_of(task_id) if routed else UNROUTED
-        key = lane_key(tenant, capability, priority, policy, bucket=bucket)
-        return await self._lanes.lane_of(key, policy.fairness_weight)
 
 
 def _changes_task(event: TaskEvent) -> bool:
