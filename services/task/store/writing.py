@@ -205,5 +205,7 @@ async def save_limits(connection: Connection, limits: Sequence[tuple[Limit, Any]
 async def notify(connection: Connection, notices: Sequence[tuple[str, str]]) -> int:
     """Tell every replica, at the commit; return the transaction, as `xmin` of its rows shows it."""
     channels, payloads = zip(*notices, strict=True)
-    xid: int = await connection.fetchval(_NOTIFY, list(channels), list(payloads))
+    # All rows: each is a notification, sent when it is fetched.
+    rows = await connection.fetch(_NOTIFY, list(channels), list(payloads))
+    xid: int = rows[0][0]
     return xid
