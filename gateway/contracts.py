@@ -20,7 +20,15 @@ from google.protobuf.descriptor import (
 from google.rpc import error_details_pb2, status_pb2
 
 from mesh.analytics.v1 import analytics_service_pb2
-from mesh.auth.v1 import auth_service_pb2
+from mesh.auth.v1 import (
+    audit_service_pb2,
+    auth_service_pb2,
+    credential_service_pb2,
+    guard_service_pb2,
+    rate_limit_service_pb2,
+    role_service_pb2,
+    user_service_pb2,
+)
 from mesh.registry.v1 import registry_service_pb2
 from mesh.task.v1 import (
     blob_service_pb2,
@@ -40,7 +48,15 @@ CONTRACTS: dict[str, tuple[FileDescriptor, ...]] = {
         bulk_service_pb2.DESCRIPTOR,
         blob_service_pb2.DESCRIPTOR,
     ),
-    "auth": (auth_service_pb2.DESCRIPTOR,),
+    "auth": (
+        auth_service_pb2.DESCRIPTOR,
+        user_service_pb2.DESCRIPTOR,
+        role_service_pb2.DESCRIPTOR,
+        rate_limit_service_pb2.DESCRIPTOR,
+        audit_service_pb2.DESCRIPTOR,
+        credential_service_pb2.DESCRIPTOR,
+        guard_service_pb2.DESCRIPTOR,
+    ),
     "tool_catalog": (tool_catalog_service_pb2.DESCRIPTOR,),
     "analytics": (analytics_service_pb2.DESCRIPTOR,),
 }

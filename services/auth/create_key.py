@@ -18,7 +18,7 @@ from meshkit.settings import LogSettings
 from meshkit.telemetry.logs import configure_logs
 from services.auth.secrets import MasterKey
 from services.auth.settings import OfflineSettings
-from services.auth.usecases import ApiKeys, check_master_key
+from services.auth.usecases.keys import ApiKeys, check_master_key
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LONGEST = 128

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from meshkit.ids import IdSource, uuid7
 from meshkit.security.principal import Principal
 from meshkit.security.tokens import ALGORITHM, TOKEN_TYPE
-from services.auth.domain import SigningKey
+from services.auth.domain.keys import SigningKey
 from services.auth.secrets import MasterKey
 
 

@@ -34,7 +34,8 @@ def delegated(principal: Principal, metadata: Mapping[str, str]) -> Principal:
             metadata={"permission": PERMISSION},
         )
     subject = metadata.get(SUBJECT_KEY, principal.subject)
-    return replace(principal, subject=subject, tenant=tenant, actor=principal.subject)
+    actors = (principal.subject, *principal.actors)
+    return replace(principal, subject=subject, tenant=tenant, actors=actors)
 
 
 def delegation_metadata(principal: Principal) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 
+from meshkit.limits.rate import RateLimit
 from meshkit.security.permissions import holds
 
 
@@ -20,14 +21,26 @@ class Principal:
         tenant: Tenant that the caller is confined to.
         permissions: What it may do, as `noun:verb`, `*` for any noun or verb.
         expires_at: When the credential stops working, if it does.
-        actor: Service that acts for the caller, if one does.
+        actors: Who acts for the caller, the nearest first: a service, or an agent that
+            exchanged its credential for one to act with.
+        credential_id: Id of the API key or the session that it calls with.
+        rate_limit: How often it may call; None for no limit.
+        tenants: Further tenants that it may act in.
     """
 
     subject: str
     tenant: str
     permissions: tuple[str, ...]
     expires_at: datetime | None = None
-    actor: str | None = None
+    actors: tuple[str, ...] = ()
+    credential_id: str = ""
+    rate_limit: RateLimit | None = None
+    tenants: tuple[str, ...] = ()
+
+    @property
+    def actor(self) -> str | None:
+        """Who acts for the caller itself, if somebody does."""
+        return self.actors[0] if self.actors else None
 
     def may(self, permission: str) -> bool:
         """Tell whether one of the permissions held allows `permission`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
@@ -48,14 +49,36 @@ async def serving(
     settings: GrpcSettings | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a servicer on a free port; drain at the end, without the pauses of production."""
+
+    def add_to(server: Server) -> None:
+        server.add(register, servicer)
+
+    async with serving_all(add_to, verifier, settings=settings) as served:
+        yield served
+
+
+@asynccontextmanager
+async def serving_all(
+    add_to: Callable[[Server], None],
+    verifier: CredentialVerifier,
+    *,
+    settings: GrpcSettings | None = None,
+    beside: Iterable[Coroutine[Any, Any, None]] = (),
+) -> AsyncIterator[Served]:
+    """Serve all that `add_to` adds to a server, with what runs `beside` it."""
     settings = settings or GrpcSettings(port=0, drain_delay=0, grace=0.1)
-    server = Server(settings, verifier=verifier).add(register, servicer)
+    server = Server(settings, verifier=verifier)
+    add_to(server)
+    running = [asyncio.create_task(each) for each in beside]
     await server.start()
     try:
         async with AsyncExitStack() as cleanup:
             yield Served(server.port, cleanup)
     finally:
         await server.drain()
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def bearer(token: str) -> list[aio.ClientInterceptor]:

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from mesh.auth.v1.auth_service_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
+from mesh.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from meshkit.database.engine import Database
 from meshkit.testing.databases import ServiceDatabase
-from meshkit.testing.serving import Served, serving
+from meshkit.testing.serving import Served, serving_all
 from tests.integration.auth.replicas import Replica, replica
 
 As = Callable[..., Awaitable[AuthServiceStub]]
@@ -27,8 +27,7 @@ def auth(database: Database) -> Replica:
 
 @pytest.fixture
 async def served(auth: Replica) -> AsyncIterator[Served]:
-    service = serving(add_AuthServiceServicer_to_server, auth.servicer, auth.verifier)
-    async with service as served:
+    async with serving_all(auth.add_to, auth.verifier, beside=auth.background()) as served:
         yield served
 
 

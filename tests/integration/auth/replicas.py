@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import SecretStr
 
 from meshkit.database.engine import Database
-from meshkit.security.credentials import Verifier
-from meshkit.security.tokens import PublicKeys, TokenVerifier
-from services.auth.secrets import MasterKey
-from services.auth.servicer import AuthServicer
-from services.auth.usecases import ApiKeys, Tokens
+from meshkit.settings import IdentitySettings
+from services.auth import replica as auth
+from services.auth.settings import AuthSettings
 
 MASTER_KEY = "test master key of at least 32 characters"
 
 
-@dataclass
-class Replica:
-    """One replica's parts."""
-
-    database: Database
-    master: MasterKey
-    api_keys: ApiKeys
-    tokens: Tokens
-    verifier: Verifier
-
-    @property
-    def servicer(self) -> AuthServicer:
-        return AuthServicer(self.api_keys, self.tokens)
+class Replica(auth.Replica):
+    """One replica, and keys to call it with."""
 
     async def key(self, *roles: str, tenant: str = "acme", **rest: Any) -> str:
         """Issue a key, as the command does."""
@@ -74,10 +61,5 @@ class Replica:
 
 def replica(database: Database, master_key: str = MASTER_KEY) -> Replica:
     """Build a replica on a database."""
-    master = MasterKey(master_key)
-    api_keys = ApiKeys(database, master, environment="test")
-    tokens = Tokens(
-        database, master, api_keys, issuer="agentmesh", audience="agentmesh", lifetime=600
-    )
-    own = TokenVerifier(PublicKeys(tokens.public_keys), issuer="agentmesh", audience="agentmesh")
-    return Replica(database, master, api_keys, tokens, Verifier(tokens=own, api_keys=api_keys))
+    settings = AuthSettings(master_key=SecretStr(master_key), key_environment="test")
+    return Replica(database, settings, IdentitySettings())

@@ -30,7 +30,7 @@ from meshkit.database.engine import Database
 from meshkit.statuses import DETAILS_KEY
 from meshkit.testing.refusals import refusal
 from meshkit.testing.serving import Served
-from services.auth.domain import PERMISSIONS
+from services.auth.domain.keys import PERMISSIONS
 from tests.integration.auth.conftest import As
 from tests.integration.auth.replicas import Replica, replica
 

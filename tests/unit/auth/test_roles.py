@@ -9,7 +9,7 @@ import pytest
 
 from meshkit.security.permissions import allows
 from meshkit.security.principal import Principal
-from services.auth.domain import PERMISSIONS, ApiKey, permissions_of
+from services.auth.domain.keys import PERMISSIONS, ApiKey, permissions_of
 from services.auth.errors import RoleUnknown
 from services.auth.secrets import MasterKey
 from services.auth.signing import Signer, new_signing_key, public_keys

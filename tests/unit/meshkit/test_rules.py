@@ -20,7 +20,7 @@ from mesh.task.v1 import (
 )
 from mesh.tool_catalog.v1 import tool_catalog_service_pb2
 from meshkit.security.rules import Rule, UnguardedMethod, rules_of
-from services.auth.domain import PERMISSIONS
+from services.auth.domain.keys import PERMISSIONS
 
 SERVICES = [
     service

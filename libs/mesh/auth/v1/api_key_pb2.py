@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from mesh.auth.v1 import rate_limit_pb2 as mesh_dot_auth_dot_v1_dot_rate__limit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amesh/auth/v1/api_key.proto\x12\x0cmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x02\n\x06\x41piKey\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12$\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12<\n\x05roles\x18\x03 \x03(\tB-\xe2\x41\x01\x02\xbaH&\x92\x01#\x08\x01\x10\x08\x18\x01\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63reator\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07subject\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amesh/auth/v1/api_key.proto\x12\x0cmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmesh/auth/v1/rate_limit.proto\"\xe7\x04\n\x06\x41piKey\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12$\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12<\n\x05roles\x18\x03 \x03(\tB-\xe2\x41\x01\x02\xbaH&\x92\x01#\x08\x01\x10\x08\x18\x01\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63reator\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07subject\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12W\n\x06scopes\x18\t \x03(\tBG\xbaHD\x92\x01\x41\x10@\x18\x01\";r927^([a-z][a-z_]{0,31}|[*])(:([a-z][a-zA-Z_]{0,31}|[*]))?$\x12+\n\nrate_limit\x18\n \x01(\x0b\x32\x17.mesh.auth.v1.RateLimit\x12$\n\x07tenants\x18\x0b \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07r\x05\x10\x01\x18\x80\x01\x12\x38\n\x0elast_used_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x17\n\tuse_count\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrerolled_from\x18\x0e \x01(\tB\x04\xe2\x41\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +49,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIKEY'].fields_by_name['creator']._serialized_options = b'\342A\001\003'
   _globals['_APIKEY'].fields_by_name['subject']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['subject']._serialized_options = b'\342A\001\003'
-  _globals['_APIKEY']._serialized_start=140
-  _globals['_APIKEY']._serialized_end=471
+  _globals['_APIKEY'].fields_by_name['scopes']._loaded_options = None
+  _globals['_APIKEY'].fields_by_name['scopes']._serialized_options = b'\272HD\222\001A\020@\030\001\";r927^([a-z][a-z_]{0,31}|[*])(:([a-z][a-zA-Z_]{0,31}|[*]))?$'
+  _globals['_APIKEY'].fields_by_name['tenants']._loaded_options = None
+  _globals['_APIKEY'].fields_by_name['tenants']._serialized_options = b'\272H\020\222\001\r\020d\030\001\"\007r\005\020\001\030\200\001'
+  _globals['_APIKEY'].fields_by_name['last_used_time']._loaded_options = None
+  _globals['_APIKEY'].fields_by_name['last_used_time']._serialized_options = b'\342A\001\003'
+  _globals['_APIKEY'].fields_by_name['use_count']._loaded_options = None
+  _globals['_APIKEY'].fields_by_name['use_count']._serialized_options = b'\342A\001\003'
+  _globals['_APIKEY'].fields_by_name['rerolled_from']._loaded_options = None
+  _globals['_APIKEY'].fields_by_name['rerolled_from']._serialized_options = b'\342A\001\003'
+  _globals['_APIKEY']._serialized_start=171
+  _globals['_APIKEY']._serialized_end=786
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from mesh.auth.v1 import rate_limit_pb2 as _rate_limit_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -35,6 +36,12 @@ class ApiKey(_message.Message):
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     CREATOR_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    TENANTS_FIELD_NUMBER: _builtins.int
+    LAST_USED_TIME_FIELD_NUMBER: _builtins.int
+    USE_COUNT_FIELD_NUMBER: _builtins.int
+    REROLLED_FROM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, chosen by the server."""
     display_name: _builtins.str
@@ -43,10 +50,14 @@ class ApiKey(_message.Message):
     """Subject that created the key."""
     subject: _builtins.str
     """Subject that a call with this key acts as, for example `key:<id>`."""
+    use_count: _builtins.int
+    """Calls with it so far, as far as services have told."""
+    rerolled_from: _builtins.str
+    """Id of the key whose place it took, if it was rerolled."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Roles the key holds, at least one of `viewer`, `analyst`, `operator`,
-        `admin`, `agent`, `service`; at most 8.
+        """Roles that the key was made with, built-in ones or the tenant's own; 1 to 8. Further ones are
+        given by bindings.
         """
 
     @_builtins.property
@@ -61,6 +72,26 @@ class ApiKey(_message.Message):
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
         """When the key was revoked; unset while it works."""
 
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """If any are given, the key may do no more than these, whatever its roles allow: `noun:verb`, `*`
+        for any noun or verb; at most 64.
+        """
+
+    @_builtins.property
+    def rate_limit(self) -> _rate_limit_pb2.RateLimit:
+        """How often the key may call; unset for what its roles give it."""
+
+    @_builtins.property
+    def tenants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further tenants in which it may act, named by the header `x-mesh-tenant`; at most 100. To give
+        them needs `mesh:tenants`.
+        """
+
+    @_builtins.property
+    def last_used_time(self) -> _timestamp_pb2.Timestamp:
+        """When a service last saw it, to within a minute; unset if never."""
+
     def __init__(
         self,
         *,
@@ -72,10 +103,16 @@ class ApiKey(_message.Message):
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
         creator: _builtins.str = ...,
         subject: _builtins.str = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        rate_limit: _rate_limit_pb2.RateLimit | None = ...,
+        tenants: _abc.Iterable[_builtins.str] | None = ...,
+        last_used_time: _timestamp_pb2.Timestamp | None = ...,
+        use_count: _builtins.int = ...,
+        rerolled_from: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_used_time", b"last_used_time", "rate_limit", b"rate_limit", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator", b"creator", "display_name", b"display_name", "expire_time", b"expire_time", "id", b"id", "revoke_time", b"revoke_time", "roles", b"roles", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator", b"creator", "display_name", b"display_name", "expire_time", b"expire_time", "id", b"id", "last_used_time", b"last_used_time", "rate_limit", b"rate_limit", "rerolled_from", b"rerolled_from", "revoke_time", b"revoke_time", "roles", b"roles", "scopes", b"scopes", "subject", b"subject", "tenants", b"tenants", "use_count", b"use_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

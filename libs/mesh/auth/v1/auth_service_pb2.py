@@ -26,12 +26,13 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from mesh.auth.v1 import api_key_pb2 as mesh_dot_auth_dot_v1_dot_api__key__pb2
 from mesh.auth.v1 import token_pb2 as mesh_dot_auth_dot_v1_dot_token__pb2
 from mesh.common.v1 import options_pb2 as mesh_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmesh/auth/v1/auth_service.proto\x12\x0cmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1amesh/auth/v1/api_key.proto\x1a\x18mesh/auth/v1/token.proto\x1a\x1cmesh/common/v1/options.proto\"H\n\x13\x43reateApiKeyRequest\x12\x31\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.mesh.auth.v1.ApiKeyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"M\n\x14\x43reateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.mesh.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"4\n\x10GetApiKeyRequest\x12 \n\napi_key_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"Q\n\x12ListApiKeysRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"V\n\x13ListApiKeysResponse\x12&\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x14.mesh.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13RevokeApiKeyRequest\x12 \n\napi_key_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"6\n\x13VerifyApiKeyRequest\x12\x1f\n\x07\x61pi_key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x02\"7\n\x14\x45xchangeTokenRequest\x12\x1f\n\x07\x61pi_key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x02\"p\n\x15\x45xchangeTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12-\n\nexpires_in\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x10\n\x0eGetJwksRequest\"\x0f\n\rWhoAmIRequest2\xe9\x07\n\x0b\x41uthService\x12\x89\x01\n\x0c\x43reateApiKey\x12!.mesh.auth.v1.CreateApiKeyRequest\x1a\".mesh.auth.v1.CreateApiKeyResponse\"2\xca\xda\x18\x0e\n\nkey:create\x18\x01\x82\xd3\xe4\x93\x02\x1a\"\x0f/api/v1/apiKeys:\x07\x61pi_key\x12u\n\tGetApiKey\x12\x1e.mesh.auth.v1.GetApiKeyRequest\x1a\x14.mesh.auth.v1.ApiKey\"2\xca\xda\x18\n\n\x08key:read\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/v1/apiKeys/{api_key_id}\x12y\n\x0bListApiKeys\x12 .mesh.auth.v1.ListApiKeysRequest\x1a!.mesh.auth.v1.ListApiKeysResponse\"%\xca\xda\x18\n\n\x08key:read\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/apiKeys\x12\x89\x01\n\x0cRevokeApiKey\x12!.mesh.auth.v1.RevokeApiKeyRequest\x1a\x14.mesh.auth.v1.ApiKey\"@\xca\xda\x18\x0e\n\nkey:revoke\x18\x01\x82\xd3\xe4\x93\x02(\"#/api/v1/apiKeys/{api_key_id}:revoke:\x01*\x12~\n\x0cVerifyApiKey\x12!.mesh.auth.v1.VerifyApiKeyRequest\x1a\x17.mesh.auth.v1.Principal\"2\xca\xda\x18\r\n\x0bmesh:verify\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/apiKeys:verify:\x01*\x12}\n\rExchangeToken\x12\".mesh.auth.v1.ExchangeTokenRequest\x1a#.mesh.auth.v1.ExchangeTokenResponse\"#\xca\xda\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x17\"\x12/api/v1/auth/token:\x01*\x12\x65\n\x07GetJwks\x12\x1c.mesh.auth.v1.GetJwksRequest\x1a\x1b.mesh.auth.v1.JsonWebKeySet\"\x1f\xca\xda\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/auth/jwks\x12j\n\x06WhoAmI\x12\x1b.mesh.auth.v1.WhoAmIRequest\x1a\x17.mesh.auth.v1.Principal\"*\xca\xda\x18\x0b\n\tself:read\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/auth/whoamib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmesh/auth/v1/auth_service.proto\x12\x0cmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amesh/auth/v1/api_key.proto\x1a\x18mesh/auth/v1/token.proto\x1a\x1cmesh/common/v1/options.proto\"H\n\x13\x43reateApiKeyRequest\x12\x31\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.mesh.auth.v1.ApiKeyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"M\n\x14\x43reateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.mesh.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"4\n\x10GetApiKeyRequest\x12 \n\napi_key_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"j\n\x12ListApiKeysRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x17\n\x05query\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"V\n\x13ListApiKeysResponse\x12&\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x14.mesh.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13RevokeApiKeyRequest\x12 \n\napi_key_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"q\n\x13RerollApiKeyRequest\x12 \n\napi_key_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x38\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\"n\n\x07KeyUses\x12\x1c\n\napi_key_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x16\n\x05\x63ount\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12-\n\tlast_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x13\x43ountKeyUsesRequest\x12.\n\x04uses\x18\x01 \x03(\x0b\x32\x15.mesh.auth.v1.KeyUsesB\t\xbaH\x06\x92\x01\x03\x10\x90N\"\x16\n\x14\x43ountKeyUsesResponse\"\x96\x01\n\x14\x44\x65legateTokenRequest\x12%\n\rsubject_token\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80@\x12W\n\x06scopes\x18\x02 \x03(\tBG\xbaHD\x92\x01\x41\x10@\x18\x01\";r927^([a-z][a-z_]{0,31}|[*])(:([a-z][a-zA-Z_]{0,31}|[*]))?$\"\x19\n\x17RotateSigningKeyRequest\"Y\n\x18RotateSigningKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12-\n\tsign_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"6\n\x13VerifyApiKeyRequest\x12\x1f\n\x07\x61pi_key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x02\"7\n\x14\x45xchangeTokenRequest\x12\x1f\n\x07\x61pi_key\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x02\"p\n\x15\x45xchangeTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12-\n\nexpires_in\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x10\n\x0eGetJwksRequest\"\x0f\n\rWhoAmIRequest2\xa8\x0c\n\x0b\x41uthService\x12\x89\x01\n\x0c\x43reateApiKey\x12!.mesh.auth.v1.CreateApiKeyRequest\x1a\".mesh.auth.v1.CreateApiKeyResponse\"2\xca\xda\x18\x0e\n\nkey:create\x18\x01\x82\xd3\xe4\x93\x02\x1a\"\x0f/api/v1/apiKeys:\x07\x61pi_key\x12u\n\tGetApiKey\x12\x1e.mesh.auth.v1.GetApiKeyRequest\x1a\x14.mesh.auth.v1.ApiKey\"2\xca\xda\x18\n\n\x08key:read\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/v1/apiKeys/{api_key_id}\x12y\n\x0bListApiKeys\x12 .mesh.auth.v1.ListApiKeysRequest\x1a!.mesh.auth.v1.ListApiKeysResponse\"%\xca\xda\x18\n\n\x08key:read\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/apiKeys\x12\x89\x01\n\x0cRevokeApiKey\x12!.mesh.auth.v1.RevokeApiKeyRequest\x1a\x14.mesh.auth.v1.ApiKey\"@\xca\xda\x18\x0e\n\nkey:revoke\x18\x01\x82\xd3\xe4\x93\x02(\"#/api/v1/apiKeys/{api_key_id}:revoke:\x01*\x12\x97\x01\n\x0cRerollApiKey\x12!.mesh.auth.v1.RerollApiKeyRequest\x1a\".mesh.auth.v1.CreateApiKeyResponse\"@\xca\xda\x18\x0e\n\nkey:create\x18\x01\x82\xd3\xe4\x93\x02(\"#/api/v1/apiKeys/{api_key_id}:reroll:\x01*\x12h\n\x0c\x43ountKeyUses\x12!.mesh.auth.v1.CountKeyUsesRequest\x1a\".mesh.auth.v1.CountKeyUsesResponse\"\x11\xca\xda\x18\r\n\x0bmesh:verify\x12~\n\x0cVerifyApiKey\x12!.mesh.auth.v1.VerifyApiKeyRequest\x1a\x17.mesh.auth.v1.Principal\"2\xca\xda\x18\r\n\x0bmesh:verify\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/apiKeys:verify:\x01*\x12}\n\rExchangeToken\x12\".mesh.auth.v1.ExchangeTokenRequest\x1a#.mesh.auth.v1.ExchangeTokenResponse\"#\xca\xda\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x17\"\x12/api/v1/auth/token:\x01*\x12\x95\x01\n\rDelegateToken\x12\".mesh.auth.v1.DelegateTokenRequest\x1a#.mesh.auth.v1.ExchangeTokenResponse\";\xca\xda\x18\x11\n\rself:delegate\x18\x01\x82\xd3\xe4\x93\x02 \"\x1b/api/v1/auth/token:delegate:\x01*\x12\xa0\x01\n\x10RotateSigningKey\x12%.mesh.auth.v1.RotateSigningKeyRequest\x1a&.mesh.auth.v1.RotateSigningKeyResponse\"=\xca\xda\x18\x0f\n\x0bmesh:rotate\x18\x01\x82\xd3\xe4\x93\x02$\"\x1f/api/v1/auth/signingKeys:rotate:\x01*\x12\x65\n\x07GetJwks\x12\x1c.mesh.auth.v1.GetJwksRequest\x1a\x1b.mesh.auth.v1.JsonWebKeySet\"\x1f\xca\xda\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/auth/jwks\x12j\n\x06WhoAmI\x12\x1b.mesh.auth.v1.WhoAmIRequest\x1a\x17.mesh.auth.v1.Principal\"*\xca\xda\x18\x0b\n\tself:read\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/auth/whoamib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,8 +47,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['query']._loaded_options = None
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['query']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['api_key_id']._loaded_options = None
   _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['api_key_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_REROLLAPIKEYREQUEST'].fields_by_name['api_key_id']._loaded_options = None
+  _globals['_REROLLAPIKEYREQUEST'].fields_by_name['api_key_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_REROLLAPIKEYREQUEST'].fields_by_name['grace']._loaded_options = None
+  _globals['_REROLLAPIKEYREQUEST'].fields_by_name['grace']._serialized_options = b'\272H\013\252\001\010\"\004\010\200\365$2\000'
+  _globals['_KEYUSES'].fields_by_name['api_key_id']._loaded_options = None
+  _globals['_KEYUSES'].fields_by_name['api_key_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_KEYUSES'].fields_by_name['count']._loaded_options = None
+  _globals['_KEYUSES'].fields_by_name['count']._serialized_options = b'\272H\004\"\002(\001'
+  _globals['_COUNTKEYUSESREQUEST'].fields_by_name['uses']._loaded_options = None
+  _globals['_COUNTKEYUSESREQUEST'].fields_by_name['uses']._serialized_options = b'\272H\006\222\001\003\020\220N'
+  _globals['_DELEGATETOKENREQUEST'].fields_by_name['subject_token']._loaded_options = None
+  _globals['_DELEGATETOKENREQUEST'].fields_by_name['subject_token']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\200@'
+  _globals['_DELEGATETOKENREQUEST'].fields_by_name['scopes']._loaded_options = None
+  _globals['_DELEGATETOKENREQUEST'].fields_by_name['scopes']._serialized_options = b'\272HD\222\001A\020@\030\001\";r927^([a-z][a-z_]{0,31}|[*])(:([a-z][a-zA-Z_]{0,31}|[*]))?$'
   _globals['_VERIFYAPIKEYREQUEST'].fields_by_name['api_key']._loaded_options = None
   _globals['_VERIFYAPIKEYREQUEST'].fields_by_name['api_key']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\200\002'
   _globals['_EXCHANGETOKENREQUEST'].fields_by_name['api_key']._loaded_options = None
@@ -60,36 +77,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\312\332\030\n\n\010key:read\202\323\344\223\002\021\022\017/api/v1/apiKeys'
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\312\332\030\016\n\nkey:revoke\030\001\202\323\344\223\002(\"#/api/v1/apiKeys/{api_key_id}:revoke:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['RerollApiKey']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['RerollApiKey']._serialized_options = b'\312\332\030\016\n\nkey:create\030\001\202\323\344\223\002(\"#/api/v1/apiKeys/{api_key_id}:reroll:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['CountKeyUses']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['CountKeyUses']._serialized_options = b'\312\332\030\r\n\013mesh:verify'
   _globals['_AUTHSERVICE'].methods_by_name['VerifyApiKey']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['VerifyApiKey']._serialized_options = b'\312\332\030\r\n\013mesh:verify\202\323\344\223\002\033\"\026/api/v1/apiKeys:verify:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['ExchangeToken']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['ExchangeToken']._serialized_options = b'\312\332\030\002\020\001\202\323\344\223\002\027\"\022/api/v1/auth/token:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['DelegateToken']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['DelegateToken']._serialized_options = b'\312\332\030\021\n\rself:delegate\030\001\202\323\344\223\002 \"\033/api/v1/auth/token:delegate:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['RotateSigningKey']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['RotateSigningKey']._serialized_options = b'\312\332\030\017\n\013mesh:rotate\030\001\202\323\344\223\002$\"\037/api/v1/auth/signingKeys:rotate:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._serialized_options = b'\312\332\030\002\020\001\202\323\344\223\002\023\022\021/api/v1/auth/jwks'
   _globals['_AUTHSERVICE'].methods_by_name['WhoAmI']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['WhoAmI']._serialized_options = b'\312\332\030\013\n\tself:read\202\323\344\223\002\025\022\023/api/v1/auth/whoami'
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=257
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=329
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=331
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=408
-  _globals['_GETAPIKEYREQUEST']._serialized_start=410
-  _globals['_GETAPIKEYREQUEST']._serialized_end=462
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=464
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=545
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=547
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=633
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=635
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=690
-  _globals['_VERIFYAPIKEYREQUEST']._serialized_start=692
-  _globals['_VERIFYAPIKEYREQUEST']._serialized_end=746
-  _globals['_EXCHANGETOKENREQUEST']._serialized_start=748
-  _globals['_EXCHANGETOKENREQUEST']._serialized_end=803
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=805
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=917
-  _globals['_GETJWKSREQUEST']._serialized_start=919
-  _globals['_GETJWKSREQUEST']._serialized_end=935
-  _globals['_WHOAMIREQUEST']._serialized_start=937
-  _globals['_WHOAMIREQUEST']._serialized_end=952
-  _globals['_AUTHSERVICE']._serialized_start=955
-  _globals['_AUTHSERVICE']._serialized_end=1956
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=290
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=362
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=364
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=441
+  _globals['_GETAPIKEYREQUEST']._serialized_start=443
+  _globals['_GETAPIKEYREQUEST']._serialized_end=495
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=497
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=603
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=605
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=691
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=693
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=748
+  _globals['_REROLLAPIKEYREQUEST']._serialized_start=750
+  _globals['_REROLLAPIKEYREQUEST']._serialized_end=863
+  _globals['_KEYUSES']._serialized_start=865
+  _globals['_KEYUSES']._serialized_end=975
+  _globals['_COUNTKEYUSESREQUEST']._serialized_start=977
+  _globals['_COUNTKEYUSESREQUEST']._serialized_end=1046
+  _globals['_COUNTKEYUSESRESPONSE']._serialized_start=1048
+  _globals['_COUNTKEYUSESRESPONSE']._serialized_end=1070
+  _globals['_DELEGATETOKENREQUEST']._serialized_start=1073
+  _globals['_DELEGATETOKENREQUEST']._serialized_end=1223
+  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_start=1225
+  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_end=1250
+  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_start=1252
+  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_end=1341
+  _globals['_VERIFYAPIKEYREQUEST']._serialized_start=1343
+  _globals['_VERIFYAPIKEYREQUEST']._serialized_end=1397
+  _globals['_EXCHANGETOKENREQUEST']._serialized_start=1399
+  _globals['_EXCHANGETOKENREQUEST']._serialized_end=1454
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=1456
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=1568
+  _globals['_GETJWKSREQUEST']._serialized_start=1570
+  _globals['_GETJWKSREQUEST']._serialized_end=1586
+  _globals['_WHOAMIREQUEST']._serialized_start=1588
+  _globals['_WHOAMIREQUEST']._serialized_end=1603
+  _globals['_AUTHSERVICE']._serialized_start=1606
+  _globals['_AUTHSERVICE']._serialized_end=3182
 # @@protoc_insertion_point(module_scope)

@@ -58,6 +58,16 @@ class AuthServiceStub:
                 request_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=mesh_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.FromString,
                 _registered_method=True)
+        self.RerollApiKey = channel.unary_unary(
+                '/mesh.auth.v1.AuthService/RerollApiKey',
+                request_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.RerollApiKeyRequest.SerializeToString,
+                response_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.CountKeyUses = channel.unary_unary(
+                '/mesh.auth.v1.AuthService/CountKeyUses',
+                request_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.CountKeyUsesRequest.SerializeToString,
+                response_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.CountKeyUsesResponse.FromString,
+                _registered_method=True)
         self.VerifyApiKey = channel.unary_unary(
                 '/mesh.auth.v1.AuthService/VerifyApiKey',
                 request_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.VerifyApiKeyRequest.SerializeToString,
@@ -67,6 +77,16 @@ class AuthServiceStub:
                 '/mesh.auth.v1.AuthService/ExchangeToken',
                 request_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenRequest.SerializeToString,
                 response_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenResponse.FromString,
+                _registered_method=True)
+        self.DelegateToken = channel.unary_unary(
+                '/mesh.auth.v1.AuthService/DelegateToken',
+                request_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.DelegateTokenRequest.SerializeToString,
+                response_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenResponse.FromString,
+                _registered_method=True)
+        self.RotateSigningKey = channel.unary_unary(
+                '/mesh.auth.v1.AuthService/RotateSigningKey',
+                request_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.RotateSigningKeyRequest.SerializeToString,
+                response_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.RotateSigningKeyResponse.FromString,
                 _registered_method=True)
         self.GetJwks = channel.unary_unary(
                 '/mesh.auth.v1.AuthService/GetJwks',
@@ -109,7 +129,23 @@ class AuthServiceServicer:
 
     def RevokeApiKey(self, request, context):
         """Ends an API key for good. Idempotent: a revoked key stays revoked.
-        Services that checked the key lately refuse it within their cache time.
+        Every service refuses it at once, and tokens that were got with it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RerollApiKey(self, request, context):
+        """Makes a key that takes the place of another, alike but for its secret. The old one goes on
+        working for the grace given, at most a week; none ends it at once.
+        Not idempotent: after a lost reply, list the keys and revoke the orphan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountKeyUses(self, request, context):
+        """Counts uses of keys that a service has seen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +161,23 @@ class AuthServiceServicer:
 
     def ExchangeToken(self, request, context):
         """Exchanges an API key for a short-lived access token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DelegateToken(self, request, context):
+        """Exchanges the caller's own credential and the token of a principal for a token with which the
+        caller acts for the principal (RFC 8693): the principal is the subject, the caller the actor, and
+        allowed is what both hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateSigningKey(self, request, context):
+        """Makes the next signing key and begins to publish it; it signs once every service has had the
+        time to fetch it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +220,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=mesh_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.SerializeToString,
             ),
+            'RerollApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerollApiKey,
+                    request_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.RerollApiKeyRequest.FromString,
+                    response_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'CountKeyUses': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountKeyUses,
+                    request_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.CountKeyUsesRequest.FromString,
+                    response_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.CountKeyUsesResponse.SerializeToString,
+            ),
             'VerifyApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.VerifyApiKey,
                     request_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.VerifyApiKeyRequest.FromString,
@@ -176,6 +239,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.ExchangeToken,
                     request_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenRequest.FromString,
                     response_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenResponse.SerializeToString,
+            ),
+            'DelegateToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.DelegateToken,
+                    request_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.DelegateTokenRequest.FromString,
+                    response_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenResponse.SerializeToString,
+            ),
+            'RotateSigningKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateSigningKey,
+                    request_deserializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.RotateSigningKeyRequest.FromString,
+                    response_serializer=mesh_dot_auth_dot_v1_dot_auth__service__pb2.RotateSigningKeyResponse.SerializeToString,
             ),
             'GetJwks': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJwks,
@@ -309,6 +382,60 @@ class AuthService:
             _registered_method=True)
 
     @staticmethod
+    def RerollApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.auth.v1.AuthService/RerollApiKey',
+            mesh_dot_auth_dot_v1_dot_auth__service__pb2.RerollApiKeyRequest.SerializeToString,
+            mesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountKeyUses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.auth.v1.AuthService/CountKeyUses',
+            mesh_dot_auth_dot_v1_dot_auth__service__pb2.CountKeyUsesRequest.SerializeToString,
+            mesh_dot_auth_dot_v1_dot_auth__service__pb2.CountKeyUsesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def VerifyApiKey(request,
             target,
             options=(),
@@ -352,6 +479,60 @@ class AuthService:
             '/mesh.auth.v1.AuthService/ExchangeToken',
             mesh_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenRequest.SerializeToString,
             mesh_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DelegateToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.auth.v1.AuthService/DelegateToken',
+            mesh_dot_auth_dot_v1_dot_auth__service__pb2.DelegateTokenRequest.SerializeToString,
+            mesh_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateSigningKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mesh.auth.v1.AuthService/RotateSigningKey',
+            mesh_dot_auth_dot_v1_dot_auth__service__pb2.RotateSigningKeyRequest.SerializeToString,
+            mesh_dot_auth_dot_v1_dot_auth__service__pb2.RotateSigningKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,14 +30,30 @@ class AuthServiceStub:
     """Lists the tenant's API keys, the newest first, without their secrets."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeApiKeyRequest, _api_key_pb2.ApiKey]
     """Ends an API key for good. Idempotent: a revoked key stays revoked.
-    Services that checked the key lately refuse it within their cache time.
+    Every service refuses it at once, and tokens that were got with it.
     """
+    RerollApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RerollApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
+    """Makes a key that takes the place of another, alike but for its secret. The old one goes on
+    working for the grace given, at most a week; none ends it at once.
+    Not idempotent: after a lost reply, list the keys and revoke the orphan.
+    """
+    CountKeyUses: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CountKeyUsesRequest, _auth_service_pb2.CountKeyUsesResponse]
+    """Counts uses of keys that a service has seen."""
     VerifyApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.VerifyApiKeyRequest, _token_pb2.Principal]
     """Tells a service whom an API key speaks for. Fails with UNAUTHENTICATED for
     a key that is unknown, expired or revoked.
     """
     ExchangeToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ExchangeTokenRequest, _auth_service_pb2.ExchangeTokenResponse]
     """Exchanges an API key for a short-lived access token."""
+    DelegateToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DelegateTokenRequest, _auth_service_pb2.ExchangeTokenResponse]
+    """Exchanges the caller's own credential and the token of a principal for a token with which the
+    caller acts for the principal (RFC 8693): the principal is the subject, the caller the actor, and
+    allowed is what both hold.
+    """
+    RotateSigningKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RotateSigningKeyRequest, _auth_service_pb2.RotateSigningKeyResponse]
+    """Makes the next signing key and begins to publish it; it signs once every service has had the
+    time to fetch it.
+    """
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetJwksRequest, _token_pb2.JsonWebKeySet]
     """Publishes the keys that verify access tokens, in the form of RFC 7517."""
     WhoAmI: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.WhoAmIRequest, _token_pb2.Principal]
@@ -81,8 +97,27 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.RevokeApiKeyRequest, _abc.Awaitable[_api_key_pb2.ApiKey]],
     ) -> _abc.Awaitable[_api_key_pb2.ApiKey]:
         """Ends an API key for good. Idempotent: a revoked key stays revoked.
-        Services that checked the key lately refuse it within their cache time.
+        Every service refuses it at once, and tokens that were got with it.
         """
+
+    @_abc_1.abstractmethod
+    def RerollApiKey(
+        self,
+        request: _auth_service_pb2.RerollApiKeyRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RerollApiKeyRequest, _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]:
+        """Makes a key that takes the place of another, alike but for its secret. The old one goes on
+        working for the grace given, at most a week; none ends it at once.
+        Not idempotent: after a lost reply, list the keys and revoke the orphan.
+        """
+
+    @_abc_1.abstractmethod
+    def CountKeyUses(
+        self,
+        request: _auth_service_pb2.CountKeyUsesRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.CountKeyUsesRequest, _abc.Awaitable[_auth_service_pb2.CountKeyUsesResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.CountKeyUsesResponse]:
+        """Counts uses of keys that a service has seen."""
 
     @_abc_1.abstractmethod
     def VerifyApiKey(
@@ -101,6 +136,27 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.ExchangeTokenRequest, _abc.Awaitable[_auth_service_pb2.ExchangeTokenResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.ExchangeTokenResponse]:
         """Exchanges an API key for a short-lived access token."""
+
+    @_abc_1.abstractmethod
+    def DelegateToken(
+        self,
+        request: _auth_service_pb2.DelegateTokenRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.DelegateTokenRequest, _abc.Awaitable[_auth_service_pb2.ExchangeTokenResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ExchangeTokenResponse]:
+        """Exchanges the caller's own credential and the token of a principal for a token with which the
+        caller acts for the principal (RFC 8693): the principal is the subject, the caller the actor, and
+        allowed is what both hold.
+        """
+
+    @_abc_1.abstractmethod
+    def RotateSigningKey(
+        self,
+        request: _auth_service_pb2.RotateSigningKeyRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RotateSigningKeyRequest, _abc.Awaitable[_auth_service_pb2.RotateSigningKeyResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.RotateSigningKeyResponse]:
+        """Makes the next signing key and begins to publish it; it signs once every service has had the
+        time to fetch it.
+        """
 
     @_abc_1.abstractmethod
     def GetJwks(

@@ -23,19 +23,20 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from mesh.auth.v1 import rate_limit_pb2 as mesh_dot_auth_dot_v1_dot_rate__limit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mesh/auth/v1/token.proto\x12\x0cmesh.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"r\n\tPrincipal\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\nJsonWebKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\x0b\n\x03kid\x18\x03 \x01(\t\x12\t\n\x01x\x18\x04 \x01(\t\x12\x0b\n\x03\x61lg\x18\x05 \x01(\t\x12\x0b\n\x03use\x18\x06 \x01(\t\"7\n\rJsonWebKeySet\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.mesh.auth.v1.JsonWebKeyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mesh/auth/v1/token.proto\x12\x0cmesh.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmesh/auth/v1/rate_limit.proto\"\xd7\x01\n\tPrincipal\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rcredential_id\x18\x05 \x01(\t\x12+\n\nrate_limit\x18\x06 \x01(\x0b\x32\x17.mesh.auth.v1.RateLimit\x12\x0e\n\x06\x61\x63tors\x18\x07 \x03(\t\x12\x0f\n\x07tenants\x18\x08 \x03(\t\"X\n\nJsonWebKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\x0b\n\x03kid\x18\x03 \x01(\t\x12\t\n\x01x\x18\x04 \x01(\t\x12\x0b\n\x03\x61lg\x18\x05 \x01(\t\x12\x0b\n\x03use\x18\x06 \x01(\t\"7\n\rJsonWebKeySet\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.mesh.auth.v1.JsonWebKeyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mesh.auth.v1.token_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRINCIPAL']._serialized_start=75
-  _globals['_PRINCIPAL']._serialized_end=189
-  _globals['_JSONWEBKEY']._serialized_start=191
-  _globals['_JSONWEBKEY']._serialized_end=279
-  _globals['_JSONWEBKEYSET']._serialized_start=281
-  _globals['_JSONWEBKEYSET']._serialized_end=336
+  _globals['_PRINCIPAL']._serialized_start=107
+  _globals['_PRINCIPAL']._serialized_end=322
+  _globals['_JSONWEBKEY']._serialized_start=324
+  _globals['_JSONWEBKEY']._serialized_end=412
+  _globals['_JSONWEBKEYSET']._serialized_start=414
+  _globals['_JSONWEBKEYSET']._serialized_end=469
 # @@protoc_insertion_point(module_scope)

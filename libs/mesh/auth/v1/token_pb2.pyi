@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from mesh.auth.v1 import rate_limit_pb2 as _rate_limit_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -29,10 +30,16 @@ class Principal(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     PERMISSIONS_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    ACTORS_FIELD_NUMBER: _builtins.int
+    TENANTS_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Stable name of the caller, for example `key:<id>` or `service:task`."""
     tenant: _builtins.str
     """Tenant that the caller belongs to and is confined to."""
+    credential_id: _builtins.str
+    """Id of the API key or the session that it calls with."""
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Permissions it holds, as `noun:verb`; `*` stands for any noun or verb."""
@@ -41,6 +48,18 @@ class Principal(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the credential stops working; unset if it doesn't expire."""
 
+    @_builtins.property
+    def rate_limit(self) -> _rate_limit_pb2.RateLimit:
+        """How often it may call; unset for no limit."""
+
+    @_builtins.property
+    def actors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who acts for the subject, the nearest first; empty if it calls by itself."""
+
+    @_builtins.property
+    def tenants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further tenants that it may act in."""
+
     def __init__(
         self,
         *,
@@ -48,10 +67,14 @@ class Principal(_message.Message):
         tenant: _builtins.str = ...,
         permissions: _abc.Iterable[_builtins.str] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        credential_id: _builtins.str = ...,
+        rate_limit: _rate_limit_pb2.RateLimit | None = ...,
+        actors: _abc.Iterable[_builtins.str] | None = ...,
+        tenants: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "rate_limit", b"rate_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "permissions", b"permissions", "subject", b"subject", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actors", b"actors", "credential_id", b"credential_id", "expire_time", b"expire_time", "permissions", b"permissions", "rate_limit", b"rate_limit", "subject", b"subject", "tenant", b"tenant", "tenants", b"tenants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.paging import Keyset, paged
-from services.auth.domain import ApiKey, SigningKey
+from services.auth.domain.keys import ApiKey, SigningKey
 from services.auth.tables import ApiKeyRow, SigningKeyRow
 
 _KEY_COLUMNS = tuple(column for column in ApiKeyRow.__table__.columns if column.name != "digest")

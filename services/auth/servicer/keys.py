@@ -1,4 +1,4 @@
-"""The RPCs of auth: decode, delegate, encode."""
+"""Serves `mesh.auth.v1.AuthService`: API keys and access tokens."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from meshkit.interceptors.chain import Context
 from meshkit.paging import NEWEST_FIRST, keyset
 from meshkit.security.principal import current_principal
 from meshkit.timestamps import from_timestamp
-from services.auth import convert
-from services.auth.usecases import ApiKeys, Tokens
+from services.auth.convert import keys as convert
+from services.auth.usecases.keys import ApiKeys, Tokens
 
 
 class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
@@ -86,3 +86,27 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     ) -> token_pb2.Principal:
         """Tell the caller who it is."""
         return convert.principal_to_proto(current_principal())
+
+    async def RerollApiKey(
+        self, request: auth_service_pb2.RerollApiKeyRequest, context: Context
+    ) -> auth_service_pb2.CreateApiKeyResponse:
+        """Make a key that takes the place of another."""
+        raise NotImplementedError
+
+    async def CountKeyUses(
+        self, request: auth_service_pb2.CountKeyUsesRequest, context: Context
+    ) -> auth_service_pb2.CountKeyUsesResponse:
+        """Count uses that a service has seen."""
+        raise NotImplementedError
+
+    async def DelegateToken(
+        self, request: auth_service_pb2.DelegateTokenRequest, context: Context
+    ) -> auth_service_pb2.ExchangeTokenResponse:
+        """Let the caller act for a principal."""
+        raise NotImplementedError
+
+    async def RotateSigningKey(
+        self, request: auth_service_pb2.RotateSigningKeyRequest, context: Context
+    ) -> auth_service_pb2.RotateSigningKeyResponse:
+        """Make the next signing key."""
+        raise NotImplementedError

@@ -19,11 +19,12 @@ from meshkit.paging import Keyset, KeysetPage, keyset_page
 from meshkit.security.api_keys import refused
 from meshkit.security.permissions import allows
 from meshkit.security.principal import Principal
-from services.auth import secrets, store
-from services.auth.domain import SERVICE_ROLE, ApiKey, SigningKey, permissions_of
+from services.auth import secrets
+from services.auth.domain.keys import SERVICE_ROLE, ApiKey, SigningKey, permissions_of
 from services.auth.errors import ApiKeyNotFound, RoleNotHeld
 from services.auth.secrets import MasterKey
 from services.auth.signing import Signer, Token, new_signing_key, public_keys
+from services.auth.store import keys as store
 
 log = structlog.get_logger()
 

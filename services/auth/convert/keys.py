@@ -7,7 +7,7 @@ import base64
 from mesh.auth.v1 import api_key_pb2, auth_service_pb2, token_pb2
 from meshkit.security.principal import Principal
 from meshkit.timestamps import to_timestamp
-from services.auth.domain import ApiKey, SigningKey
+from services.auth.domain.keys import ApiKey, SigningKey
 from services.auth.signing import Token
 
 

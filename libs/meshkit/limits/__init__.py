@@ -1,0 +1,1 @@
+"""Rate limits: how many calls a caller has left."""

@@ -1,0 +1,1 @@
+"""What auth is about; knows no transport and no database."""

@@ -1,0 +1,10 @@
+"""Tables of limits."""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    op.execute("SELECT 1")

@@ -1,0 +1,1 @@
+"""SQL of auth, by what it is about."""
