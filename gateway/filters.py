@@ -42,7 +42,8 @@ PREFLIGHT_SECONDS = "7200"
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE"
 ALLOWED_HEADERS = "authorization, content-type, grpc-timeout, traceparent, x-grpc-web, x-user-agent"
 EXPOSED_HEADERS = (
-    "agentmesh-offset, allow, grpc-message, grpc-status, grpc-status-details-bin, x-request-id"
+    "agentmesh-offset, allow, grpc-message, grpc-status, grpc-status-details-bin, retry-after,"
+    " x-request-id"
 )
 
 

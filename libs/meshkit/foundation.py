@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from meshkit.audit import AuthSink, Recorder, Sink
 from meshkit.database.engine import Database
 from meshkit.database.migrations import migrate
+from meshkit.limits.limiter import Limiter
+from meshkit.limits.remote import AuthSource
 from meshkit.security.credentials import CredentialVerifier
 from meshkit.security.identity import Identity
 from meshkit.server import Server
@@ -35,16 +38,32 @@ class Foundation:
     @cached_property
     def identity(self) -> Identity:
         """How the service checks its callers and proves itself to its peers."""
-        return Identity(self.settings.identity, self.settings.peers)
+        identity = Identity(self.settings.identity, self.settings.peers)
+        identity.start()
+        return identity
 
-    def server(self, verifier: CredentialVerifier) -> Server:
-        """Build the server; it is ready while the database answers."""
+    def server(
+        self,
+        verifier: CredentialVerifier,
+        audit: Sink | None = None,
+        limiter: Limiter | None = None,
+    ) -> Server:
+        """Build the server; it is ready while the database answers.
+
+        What it decides goes to `audit`, or else to the auth service; so do the questions of
+        how many calls callers have left, unless there is a `limiter`.
+        """
+        sink = audit or AuthSink(self.identity.channels.to("auth"))
+        if limiter is None:
+            limiter = Limiter(AuthSource(self.identity.channels.to("auth")))
         return Server(
             self.settings.grpc,
             verifier=verifier,
             outermost=tracing_interceptors(self.settings.telemetry, service=self.service),
             log_calls=self.settings.log.calls,
             readiness=[self.database.ping],
+            recorder=Recorder(sink, service=self.service, settings=self.settings.audit),
+            limiter=limiter,
         )
 
 

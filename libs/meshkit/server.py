@@ -13,15 +13,19 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from meshkit.audit import Recorder
 from meshkit.errors import DomainError
+from meshkit.interceptors.audit import Audit
 from meshkit.interceptors.authenticate import Authenticate
 from meshkit.interceptors.authorize import Authorize
 from meshkit.interceptors.chain import Chain
 from meshkit.interceptors.deadline import Deadline
 from meshkit.interceptors.errors import Errors
+from meshkit.interceptors.limit import Limit
 from meshkit.interceptors.observe import Observe
 from meshkit.interceptors.trace import Trace
 from meshkit.interceptors.validate import Validate
+from meshkit.limits.limiter import Limiter
 from meshkit.security.credentials import CredentialVerifier
 from meshkit.security.rules import Rule, rules_of
 from meshkit.settings import GrpcSettings
@@ -49,6 +53,8 @@ class Server:
 
     The service calls the server, never the other way round: build, `add` each
     servicer, `serve`. A method without a declared rule keeps it from starting.
+    Decisions are put on record if there is a recorder, which starts and stops with it.
+    Callers are held to their rate limits if there is a limiter.
     """
 
     def __init__(
@@ -59,8 +65,11 @@ class Server:
         outermost: Sequence[aio.ServerInterceptor] = (),
         log_calls: bool = False,
         readiness: Sequence[Readiness] = (),
+        recorder: Recorder | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self._settings = settings
+        self._recorder = recorder
         self._readiness = readiness
         self._rules: dict[str, Rule] = {}
         self._services: list[str] = []
@@ -68,13 +77,17 @@ class Server:
         self._draining: list[Callable[[], Awaitable[None]]] = []
         self._health = health.aio.HealthServicer()
         self.port = 0
+        audit = None if recorder is None else Audit(recorder, self._rules)
         self._chain = Chain(
             [
                 Trace(recorded=bool(outermost)),
                 Observe(log_calls=log_calls),
-                Errors(),
+                Errors(None if audit is None else audit.refused),
                 Deadline(settings),
+                # Around all that may refuse the caller, so that refusals are on record.
+                *([] if audit is None else [audit]),
                 Authenticate(verifier, self._rules),
+                *([] if limiter is None else [Limit(limiter)]),
                 Authorize(self._rules),
                 Validate(max_bytes=settings.max_request_bytes),
             ]
@@ -118,6 +131,8 @@ class Server:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise AddressInUse(f"can't listen on {address}: is another process there?") from error
+        if self._recorder is not None:
+            self._recorder.start()
         await self._set_health(_NOT_SERVING)
         await self._health.set(LIVE, _SERVING)
         await self._server.start()
@@ -169,6 +184,8 @@ class Server:
         await asyncio.sleep(self._settings.drain_delay)
         await _within_patience(self._health.enter_graceful_shutdown())
         await self._server.stop(self._settings.grace)
+        if self._recorder is not None:
+            await self._recorder.stop()
         log.info("stopped")
 
     def _on_signals(self, action: Callable[[], None]) -> None:

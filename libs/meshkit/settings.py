@@ -104,6 +104,21 @@ class MetricsSettings(BaseModel):
     port: int = Field(0, ge=0, le=65535, description="0 serves no metrics")
 
 
+class AuditSettings(BaseModel):
+    """How a service hands its decisions to the audit log."""
+
+    buffer: int = Field(
+        10_000,
+        gt=0,
+        description="records held while the audit log is away; when it is full, audited calls"
+        " are refused",
+    )
+    flush_interval: Seconds = Field(0.2, description="a record is sent after at most this")
+    flush_patience: Seconds = Field(
+        5.0, description="time that a clean stop takes at most to send what is left"
+    )
+
+
 class ServiceSettings(BaseSettings):
     """What every service needs; a service's own settings extend it."""
 
@@ -116,3 +131,4 @@ class ServiceSettings(BaseSettings):
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     metrics: MetricsSettings = MetricsSettings()
+    audit: AuditSettings = AuditSettings()

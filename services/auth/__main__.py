@@ -18,7 +18,7 @@ async def serve() -> None:
     async with foundation(settings, service="auth", migrations=MIGRATIONS) as base:
         replica = Replica(base.database, settings.auth, settings.identity)
         await replica.prepare()
-        server = base.server(replica.verifier)
+        server = base.server(replica.verifier, audit=replica.audit_log, limiter=replica.limiter)
         replica.add_to(server)
         await server.serve(beside=replica.background())
 

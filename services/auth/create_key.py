@@ -18,7 +18,10 @@ from meshkit.settings import LogSettings
 from meshkit.telemetry.logs import configure_logs
 from services.auth.secrets import MasterKey
 from services.auth.settings import OfflineSettings
-from services.auth.usecases.keys import ApiKeys, check_master_key
+from services.auth.usecases.keys import ApiKeys, NewKey
+from services.auth.usecases.permissions import Permissions
+from services.auth.usecases.revocations import Revocations
+from services.auth.usecases.tokens import check_master_key
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LONGEST = 128
@@ -33,14 +36,18 @@ async def create_key(arguments: list[str]) -> None:
     await migrate(database.url, MIGRATIONS)
     master = MasterKey(settings.auth.master_key.get_secret_value())
     await check_master_key(database, master)
-    api_keys = ApiKeys(database, master, environment=settings.auth.key_environment)
+    api_keys = ApiKeys(
+        database,
+        master,
+        Permissions(database),
+        Revocations(database),
+        environment=settings.auth.key_environment,
+    )
     for each in wanted:
         key, secret = await api_keys.issue(
-            tenant=each.tenant,
-            display_name=each.name,
-            roles=each.role,
-            creator="operator",
-            subject=each.subject,
+            each.tenant,
+            NewKey(display_name=each.name, roles=each.role, subject=each.subject or ""),
+            "operator",
         )
         answer = {"id": str(key.id), "name": each.name, "secret": secret}
         sys.stdout.write(json.dumps(answer) + "\n")

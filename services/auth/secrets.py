@@ -58,9 +58,14 @@ def _checksum(body: str) -> str:
 
 
 class MasterKey:
-    """Derives from one secret what digests API keys and what seals stored keys (RFC 5869)."""
+    """Derives from one secret what digests API keys and what seals stored keys (RFC 5869).
+
+    Attributes:
+        of_credentials: Seals the keys of service credentials; 256 bits.
+    """
 
     def __init__(self, master_key: str) -> None:
+        self.of_credentials = _derive(master_key, b"agentmesh service credentials")
         self._pepper = _derive(master_key, b"agentmesh api key pepper")
         # Fernet wants its 32 bytes in base64url.
         self._seal = Fernet(base64.urlsafe_b64encode(_derive(master_key, b"agentmesh sealing key")))

@@ -12,7 +12,7 @@ from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from mesh.common.v1 import error_reason_pb2
+from mesh.common.v1 import error_reason_pb2, options_pb2
 from meshkit.errors import DomainError
 from meshkit.security.rules import rules_of
 
@@ -60,9 +60,14 @@ def test_every_rpc_declares_who_may_call_it(method: MethodDescriptor) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
-def test_every_rpc_has_a_route_unless_its_caller_streams(method: MethodDescriptor) -> None:
+def test_every_rpc_has_a_route_unless_its_caller_streams_or_is_a_service(
+    method: MethodDescriptor,
+) -> None:
     has_route = method.GetOptions().HasExtension(annotations_pb2.http)
-    assert has_route != method.client_streaming
+    permission = method.GetOptions().Extensions[options_pb2.auth].permission
+    for_services = permission.startswith("mesh:")
+    assert not (has_route and method.client_streaming)
+    assert has_route or method.client_streaming or for_services
 
 
 def test_routes_are_distinct_and_below_the_api_prefix() -> None:

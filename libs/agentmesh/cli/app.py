@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from agentmesh.cli.audit import audit
 from agentmesh.cli.demo import demo
 from agentmesh.cli.down import down
+from agentmesh.cli.key import key
+from agentmesh.cli.role import role
 from agentmesh.cli.status import status
 from agentmesh.cli.up import up
 from agentmesh.cli.version import show_and_exit, version
@@ -23,6 +26,8 @@ app = typer.Typer(
 
 for command in (up, status, down, demo, version):
     app.command()(command)
+for group in (key, role, audit):
+    app.add_typer(group)
 
 
 @app.callback()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from agentmesh.stack.errors import StackError
@@ -24,6 +25,17 @@ class LastingConsole(Console):
             super().print(*objects, **options)
         except OSError:
             self.quiet = True
+
+
+WIDTH_OF_A_FILE = 200
+"""Characters in a line of a table that goes to no terminal."""
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal, or as it needs where there is none."""
+    width = None if out.is_terminal else WIDTH_OF_A_FILE
+    console = out if width is None else LastingConsole(highlight=False, width=width)
+    console.print(table, soft_wrap=False)
 
 
 out = LastingConsole(highlight=False, soft_wrap=True)

@@ -35,7 +35,7 @@ class Keys:
 
         All in one run of the command, for most of it is the start of a process.
         """
-        wanted = {ADMIN: ("--name", ADMIN, "--role", "admin")} | {
+        wanted = {ADMIN: ("--name", ADMIN, "--role", "admin", "--role", "platform")} | {
             _name(service): (
                 *("--name", _name(service), "--role", "service"),
                 *("--subject", f"service:{service}"),

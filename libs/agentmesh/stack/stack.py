@@ -89,7 +89,7 @@ class Stack:
                 watch.result()
 
     async def stop(self) -> None:
-        """Drain: the gateway, then the services together, then PostgreSQL."""
+        """Drain: the gateway, the services, auth, which takes their records, then PostgreSQL."""
         if not self._lock.held:
             return
         self._ready = False
@@ -216,7 +216,8 @@ class Stack:
         named = self._supervisions.items()
         return (
             [supervision for name, supervision in named if name == GATEWAY],
-            [supervision for name, supervision in named if name in SERVICES],
+            [supervision for name, supervision in named if name in SERVICES and name != AUTH],
+            [supervision for name, supervision in named if name == AUTH],
             [supervision for name, supervision in named if name == EmbeddedPostgres.name],
         )
 

@@ -10,6 +10,7 @@ from meshkit.security.credentials import CredentialVerifier
 from meshkit.security.delegation import delegated
 from meshkit.security.principal import set_current
 from meshkit.security.rules import Rule
+from meshkit.security.tenants import TENANT_KEY, in_tenant
 
 
 class Authenticate(Interceptor):
@@ -28,8 +29,12 @@ class Authenticate(Interceptor):
         if rule is not None and rule.public:
             set_current(None)
             return
-        verified = await self._verifier.verify(credential_of(call.metadata))
-        call.principal = delegated(verified, call.metadata)
+        call.principal = await self._verifier.verify(credential_of(call.metadata))
+        call.principal = delegated(call.principal, call.metadata)
+        wanted = call.metadata.get(TENANT_KEY)
+        if wanted is not None and wanted != call.principal.tenant:
+            call.across_tenants = True
+            call.principal = in_tenant(call.principal, wanted)
         set_current(call.principal)
 
 

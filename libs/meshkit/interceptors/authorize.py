@@ -30,17 +30,16 @@ class Authorize(Interceptor):
             return
         allowed = rule is not None and call.principal is not None
         allowed = allowed and call.principal.may(rule.permission)  # type: ignore[union-attr]  # both are set here
-        if rule is None or rule.audit or not allowed:
-            self._log_decision(call, rule, allowed=allowed)
         if not allowed:
+            self._log_denial(call, rule)
             raise _denied(rule)
 
-    def _log_decision(self, call: Call, rule: Rule | None, *, allowed: bool) -> None:
+    def _log_denial(self, call: Call, rule: Rule | None) -> None:
         log.info(
             "decision",
             method=call.method,
             permission=rule.permission if rule else None,
-            allowed=allowed,
+            allowed=False,
             actor=call.principal.actor if call.principal else None,
         )
 

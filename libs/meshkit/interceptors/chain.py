@@ -38,6 +38,8 @@ class Call:
         streaming: Whether either side streams.
         ids: What logs, errors and calls to peers know the call by.
         principal: The caller, once authenticated.
+        across_tenants: Whether it is to act in another tenant than its credential's.
+        on_admission: Called once, when no interceptor has refused the call before its handler.
     """
 
     method: str
@@ -47,6 +49,8 @@ class Call:
     streaming: bool
     ids: CallIds = _NO_IDS
     principal: Principal | None = None
+    across_tenants: bool = False
+    on_admission: Callable[[], None] | None = None
 
 
 Proceed = Callable[[Call], Awaitable[Any]]
@@ -115,9 +119,13 @@ class Chain:
         )
 
         async def answer(call: Call) -> Any:
+            if call.on_admission is not None:
+                call.on_admission()
             return await inner(read(call, parse, call.received), call.context)
 
         async def send(call: Call) -> None:
+            if call.on_admission is not None:
+                call.on_admission()
             async with aclosing(inner(read(call, parse, call.received), call.context)) as responses:
                 async for response in responses:
                     await call.context.write(response)

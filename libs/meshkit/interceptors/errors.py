@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from math import ceil
 from typing import Any, NoReturn
 
 import grpc
@@ -15,6 +17,9 @@ from meshkit.statuses import CODES, DETAILS_KEY, from_peer_error, to_status
 
 log = structlog.get_logger()
 
+OnRefusal = Callable[[Call, DomainError], None]
+"""Is told of each domain error that a call ends with."""
+
 
 class Errors(Interceptor):
     """Sends domain errors with their details, and hides everything else.
@@ -23,13 +28,15 @@ class Errors(Interceptor):
     the request id to quote.
     """
 
+    def __init__(self, on_refusal: OnRefusal | None = None) -> None:
+        self._on_refusal = on_refusal
+
     async def around(self, call: Call, proceed: Proceed) -> Any:
         """Catch what the call raises and abort with its status."""
         try:
             return await proceed(call)
         except DomainError as error:
-            if error.__cause__ is not None:
-                log.info("refused", reason=error.reason, cause=repr(error.__cause__))
+            self._note(call, error)
             await _abort(call, error)
         except aio.AbortError:
             raise
@@ -46,6 +53,12 @@ class Errors(Interceptor):
             log.exception("unexpected error", method=call.method)
             await _abort(call, _internal(call))
 
+    def _note(self, call: Call, error: DomainError) -> None:
+        if error.__cause__ is not None:
+            log.info("refused", reason=error.reason, cause=repr(error.__cause__))
+        if self._on_refusal is not None:
+            self._on_refusal(call, error)
+
 
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
@@ -59,6 +72,9 @@ def _internal(call: Call) -> DomainError:
 async def _abort(call: Call, error: DomainError) -> NoReturn:
     status = to_status(error, call.ids.request_id)
     code: grpc.StatusCode = CODES[error.kind]
-    details = ((DETAILS_KEY, status.SerializeToString()),)
-    await call.context.abort(code, status.message, details)
+    details: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
+    if error.retry_after is not None:
+        # What RetryInfo says, for those who speak HTTP: in whole seconds (RFC 9110, 10.2.3).
+        details.append(("retry-after", str(ceil(error.retry_after))))
+    await call.context.abort(code, status.message, tuple(details))
     raise AssertionError("abort always raises")  # pragma: no cover

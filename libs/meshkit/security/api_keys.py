@@ -14,6 +14,7 @@ from cachetools import LRUCache
 from meshkit.clock import Clock, SystemClock
 from meshkit.errors import Unauthenticated, Unavailable
 from meshkit.security.principal import Principal
+from meshkit.security.revocations import Revoked
 
 ABOUT_API_KEY: Final = {"credential": "api_key"}
 """Metadata of the refusal of an API key, which tells it from one of the asking service's token."""
@@ -58,6 +59,8 @@ class CachedApiKeys:
         self._answers: LRUCache[bytes, _Answer] = LRUCache(maxsize=size)
         self._refused_at: LRUCache[bytes, float] = LRUCache(maxsize=size)
         self._pending: dict[bytes, asyncio.Task[Principal]] = {}
+        self._news = 0
+        self._uses: dict[str, int] = {}
 
     async def verify(self, credential: str) -> Principal:
         """Return whom the key speaks for.
@@ -69,16 +72,34 @@ class CachedApiKeys:
         digest = hashlib.sha256(credential.encode()).digest()
         answer = self._answers.get(digest)
         if answer is not None and self._is_within(self._fresh, answer.checked_at):
-            return self._unexpired(answer.principal)
+            return self._used(self._unexpired(answer.principal))
         refused_at = self._refused_at.get(digest)
         if refused_at is not None and self._is_within(self._refusal, refused_at):
             raise refused()
         try:
-            return await self._ask(digest, credential)
+            return self._used(await self._ask(digest, credential))
         except Unavailable:
+            # It may have been revoked since.
+            answer = self._answers.get(digest)
             if answer is None or not self._is_within(self._stale, answer.checked_at):
                 raise
-            return self._unexpired(answer.principal)
+            return self._used(self._unexpired(answer.principal))
+
+    def forget_revoked(self, revoked: Revoked) -> None:
+        """Forget what is to be checked anew."""
+        self._news += 1
+        for digest in [each for each, of in self._answers.items() if revoked.ends(of.principal)]:
+            del self._answers[digest]
+
+    def take_uses(self) -> dict[str, int]:
+        """Return how often each key, by its id, was used since this was last asked."""
+        uses, self._uses = self._uses, {}
+        return uses
+
+    def _used(self, principal: Principal) -> Principal:
+        key_id = principal.credential_id
+        self._uses[key_id] = self._uses.get(key_id, 0) + 1
+        return principal
 
     def _is_within(self, seconds: float, since: float) -> bool:
         return self._clock.monotonic() - since < seconds
@@ -100,13 +121,16 @@ class CachedApiKeys:
         return await asyncio.shield(pending)
 
     async def _ask_once(self, digest: bytes, credential: str) -> Principal:
+        news = self._news
         try:
             principal = await self._check(credential)
         except Unauthenticated:
             self._answers.pop(digest, None)
             self._refused_at[digest] = self._clock.monotonic()
             raise
-        self._answers[digest] = _Answer(principal, self._clock.monotonic())
+        # What was revoked meanwhile may be what was answered: it is asked for again next time.
+        if news == self._news:
+            self._answers[digest] = _Answer(principal, self._clock.monotonic())
         return principal
 
 

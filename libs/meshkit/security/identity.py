@@ -13,9 +13,12 @@ from mesh.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, token_pb2
 from meshkit.client import Channels
 from meshkit.clock import Clock, SystemClock
 from meshkit.errors import DomainError, InvalidArgument, Unauthenticated, Unavailable
+from meshkit.limits.rate import RateLimit
 from meshkit.security.api_keys import ABOUT_API_KEY, CachedApiKeys, refused
 from meshkit.security.credentials import CredentialVerifier, Verifier
+from meshkit.security.guard import KeyUses, watch_revocations
 from meshkit.security.principal import Principal
+from meshkit.security.revocations import Revoked
 from meshkit.security.tokens import PublicKeys, TokenVerifier
 from meshkit.settings import IdentitySettings, PeerSettings
 from meshkit.statuses import from_rpc_error
@@ -75,22 +78,36 @@ class Identity:
         self._anonymous = Channels(peers)
         token = ServiceToken(self._anonymous.to("auth"), identity.api_key.get_secret_value())
         self.channels = Channels(peers, token.get)
+        self.revoked = Revoked()
+        self._api_keys = CachedApiKeys(
+            self._check_api_key,
+            fresh_seconds=identity.cache_seconds,
+            stale_seconds=identity.stale_seconds,
+            size=identity.cache_size,
+        )
+        self.revoked.on_news(self._api_keys.forget_revoked)
         self.verifier: CredentialVerifier = Verifier(
             tokens=TokenVerifier(
                 PublicKeys(self._public_keys),
                 issuer=identity.issuer,
                 audience=identity.audience,
+                revoked=self.revoked,
             ),
-            api_keys=CachedApiKeys(
-                self._check_api_key,
-                fresh_seconds=identity.cache_seconds,
-                stale_seconds=identity.stale_seconds,
-                size=identity.cache_size,
-            ),
+            api_keys=self._api_keys,
         )
+        self._telling = KeyUses(self.channels.to("auth"), self._api_keys)
+        self._running: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to hear of revocations, and to tell how often keys are used."""
+        watching = watch_revocations(self.channels.to("auth"), self.revoked)
+        self._running = [asyncio.create_task(each) for each in (watching, self._telling.run())]
 
     async def close(self) -> None:
-        """Close the channels."""
+        """Tell of the last uses of keys, and close the channels."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self.channels.close()
         await self._anonymous.close()
 
@@ -126,8 +143,19 @@ def _uncheckable() -> Unavailable:
 
 def principal_from_proto(message: token_pb2.Principal) -> Principal:
     """Decode a principal."""
-    expires = from_timestamp(message, "expire_time")
-    return Principal(message.subject, message.tenant, tuple(message.permissions), expires)
+    limit = message.rate_limit
+    return Principal(
+        message.subject,
+        message.tenant,
+        tuple(message.permissions),
+        from_timestamp(message, "expire_time"),
+        actors=tuple(message.actors),
+        credential_id=message.credential_id,
+        rate_limit=(
+            RateLimit(limit.per_second, limit.burst) if message.HasField("rate_limit") else None
+        ),
+        tenants=tuple(message.tenants),
+    )
 
 
 def _public_key(key: token_pb2.JsonWebKey) -> Ed25519PublicKey:

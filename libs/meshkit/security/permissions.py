@@ -16,7 +16,7 @@ _RESERVED: Final = "mesh"
 
 def allows(held: Iterable[str], permission: str) -> bool:
     """Tell whether any permission in `held` covers `permission`."""
-    return any(_covers(candidate, permission) for candidate in held)
+    return any(covers(candidate, permission) for candidate in held)
 
 
 @lru_cache(maxsize=4096)
@@ -26,7 +26,8 @@ def holds(held: tuple[str, ...], permission: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _covers(held: str, permission: str) -> bool:
+def covers(held: str, permission: str) -> bool:
+    """Tell whether one permission, which may have wildcards, covers another."""
     if held == permission:
         return True
     held_noun, _, held_verb = held.partition(":")
@@ -35,3 +36,18 @@ def _covers(held: str, permission: str) -> bool:
         return False
     # A bare noun wildcard, `*`, stands for `*:*`.
     return held_verb in (_ANY, verb) or held == _ANY
+
+
+def intersection(one: str, other: str) -> str | None:
+    """Return what both permissions cover; None if nothing."""
+    if covers(one, other):
+        return other
+    if covers(other, one):
+        return one
+    noun, _, verb = one.partition(":")
+    other_noun, _, other_verb = other.partition(":")
+    # Left are those such as `task:*` and `*:read`.
+    for crossed in (f"{noun}:{other_verb}", f"{other_noun}:{verb}"):
+        if _ANY not in crossed and covers(one, crossed) and covers(other, crossed):
+            return crossed
+    return None

@@ -24,7 +24,9 @@ class Principal:
         actors: Who acts for the caller, the nearest first: a service, or an agent that
             exchanged its credential for one to act with.
         credential_id: Id of the API key or the session that it calls with.
+        actor_credentials: Those of the actors, in their order.
         rate_limit: How often it may call; None for no limit.
+        issued_at: When its token was issued; None for an API key.
         tenants: Further tenants that it may act in.
     """
 
@@ -36,6 +38,8 @@ class Principal:
     credential_id: str = ""
     rate_limit: RateLimit | None = None
     tenants: tuple[str, ...] = ()
+    actor_credentials: tuple[str, ...] = ()
+    issued_at: datetime | None = None
 
     @property
     def actor(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from meshkit.clock import Clock, SystemClock
 from meshkit.errors import DomainError, Unauthenticated, Unavailable
+from meshkit.limits.rate import RateLimit
 from meshkit.security.principal import Principal
+from meshkit.security.revocations import Revoked
 
 ALGORITHM: Final = "EdDSA"
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - the `typ` of a token, not one
@@ -98,9 +100,17 @@ class TokenVerifier:
     """Verifies access tokens: algorithm pinned, issuer, audience, type and expiry checked."""
 
     def __init__(
-        self, keys: PublicKeys, *, issuer: str, audience: str, clock: Clock | None = None
+        self,
+        keys: PublicKeys,
+        *,
+        issuer: str,
+        audience: str,
+        revoked: Revoked | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._keys = keys
+        self._revoked = revoked or Revoked()
+        self._revoked.on_news(self._forget_revoked)
         self._clock = clock or SystemClock()
         self._issuer = issuer
         self._audience = audience
@@ -115,17 +125,23 @@ class TokenVerifier:
         """
         known = self._verified.get(credential)
         if known is None:
-            known = self._remember(credential, await self._check(credential))
+            known = await self._check(credential)
+            if self._revoked.ends(known):
+                raise _invalid()
+            self._remember(credential, known)
         if known.expires_at is not None and known.expires_at <= self._clock.now():
             raise _invalid()
         return known
 
-    def _remember(self, credential: str, principal: Principal) -> Principal:
+    def _forget_revoked(self, revoked: Revoked) -> None:
+        for credential in [each for each, of in self._verified.items() if revoked.ends(of)]:
+            del self._verified[credential]
+
+    def _remember(self, credential: str, principal: Principal) -> None:
         # The oldest gives way, used lately or not: to keep track of use costs more, each time.
         if len(self._verified) >= _REMEMBERED:
             del self._verified[next(iter(self._verified))]
         self._verified[credential] = principal
-        return principal
 
     async def _check(self, credential: str) -> Principal:
         key = await self._keys.get(self._key_id(credential))
@@ -143,7 +159,10 @@ class TokenVerifier:
             )
         except jwt.PyJWTError as error:
             raise _invalid() from error
-        return _principal(claims)
+        try:
+            return _principal(claims)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _invalid() from error
 
     def _key_id(self, credential: str) -> str:
         try:
@@ -157,12 +176,26 @@ class TokenVerifier:
 
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
+    credential_id, *actor_credentials = claims.get("cid") or [""]
+    limit = claims.get("limit")
     return Principal(
         subject=str(claims["sub"]),
         tenant=str(claims["tenant"]),
         permissions=tuple(str(claims["scope"]).split()),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        actors=tuple(_actors(claims.get("act"))),
+        credential_id=str(credential_id),
+        rate_limit=None if limit is None else RateLimit(float(limit[0]), int(limit[1])),
+        tenants=tuple(claims.get("tenants", ())),
+        actor_credentials=tuple(actor_credentials),
+        issued_at=datetime.fromtimestamp(claims["iat"], UTC),
     )
+
+
+def _actors(act: Mapping[str, Any] | None) -> Iterator[str]:
+    while act is not None:
+        yield str(act["sub"])
+        act = act.get("act")
 
 
 def _invalid() -> Unauthenticated:

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from grpc import aio
 
+from meshkit.audit import Recorder
+from meshkit.limits.limiter import Limiter
 from meshkit.security.credentials import CredentialVerifier
 from meshkit.server import Server
 from meshkit.settings import GrpcSettings
@@ -47,13 +49,17 @@ async def serving(
     verifier: CredentialVerifier,
     *,
     settings: GrpcSettings | None = None,
+    recorder: Recorder | None = None,
+    limiter: Limiter | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a servicer on a free port; drain at the end, without the pauses of production."""
 
     def add_to(server: Server) -> None:
         server.add(register, servicer)
 
-    async with serving_all(add_to, verifier, settings=settings) as served:
+    async with serving_all(
+        add_to, verifier, settings=settings, recorder=recorder, limiter=limiter
+    ) as served:
         yield served
 
 
@@ -64,10 +70,12 @@ async def serving_all(
     *,
     settings: GrpcSettings | None = None,
     beside: Iterable[Coroutine[Any, Any, None]] = (),
+    recorder: Recorder | None = None,
+    limiter: Limiter | None = None,
 ) -> AsyncIterator[Served]:
     """Serve all that `add_to` adds to a server, with what runs `beside` it."""
     settings = settings or GrpcSettings(port=0, drain_delay=0, grace=0.1)
-    server = Server(settings, verifier=verifier)
+    server = Server(settings, verifier=verifier, recorder=recorder, limiter=limiter)
     add_to(server)
     running = [asyncio.create_task(each) for each in beside]
     await server.start()

@@ -1,70 +1,12 @@
-"""API keys, and what roles allow."""
+"""API keys, and the keys that sign tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
-from services.auth.errors import RoleUnknown
-
-SERVICE_ROLE: Final = "service"
-"""Acts for callers of any tenant, so it is never handed out over the network."""
-
-_VIEWER: Final = (
-    "self:read",
-    "task:read",
-    "agent:read",
-    "tool:read",
-    "invocation:read",
-    "blob:read",
-)
-_OPERATOR: Final = ("task:*", "agent:*", "tool:*", "invocation:*", "blob:*")
-
-PERMISSIONS: Final[dict[str, tuple[str, ...]]] = {
-    "viewer": _VIEWER,
-    "analyst": (*_VIEWER, "invocation:*"),
-    "operator": (*_VIEWER, *_OPERATOR),
-    "admin": ("*",),
-    "agent": (
-        "self:read",
-        "agent:read",
-        "agent:register",
-        "agent:heartbeat",
-        "task:execute",
-        "task:create",
-        "task:read",
-        "tool:read",
-        "blob:create",
-        "blob:read",
-    ),
-    SERVICE_ROLE: (
-        "self:read",
-        "mesh:verify",
-        "mesh:delegate",
-        "agent:read",
-        "task:read",
-        "tool:read",
-        "invocation:create",
-    ),
-}
-"""What each role allows. `*` covers everything but the mesh's own permissions, `mesh:…`."""
-
-
-def permissions_of(roles: Iterable[str]) -> tuple[str, ...]:
-    """Return what the roles allow together, sorted.
-
-    Raises:
-        RoleUnknown: One of them doesn't exist.
-    """
-    permissions: set[str] = set()
-    for role in roles:
-        if role not in PERMISSIONS:
-            raise RoleUnknown(role, sorted(PERMISSIONS))
-        permissions.update(PERMISSIONS[role])
-    return tuple(sorted(permissions))
+from meshkit.limits.rate import RateLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +16,10 @@ class ApiKey:
     Attributes:
         subject: Whom a call with the key acts as.
         creator: Who made the key.
+        scopes: It may do no more than these, if there are any, whatever its roles allow.
+        tenants: Further tenants that it may act in.
+        use_count: Calls so far, as far as services have told.
+        rerolled_from: The key whose place it took.
     """
 
     id: UUID
@@ -85,6 +31,12 @@ class ApiKey:
     create_time: datetime
     expire_time: datetime | None = None
     revoke_time: datetime | None = None
+    scopes: tuple[str, ...] = ()
+    rate_limit: RateLimit | None = None
+    tenants: tuple[str, ...] = ()
+    last_used_time: datetime | None = None
+    use_count: int = 0
+    rerolled_from: UUID | None = None
 
     def works_at(self, now: datetime) -> bool:
         """Tell whether the key is neither revoked nor expired."""
@@ -93,9 +45,14 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key pair that signs access tokens; the private half is sealed."""
+    """A key pair that signs access tokens; the private half is sealed.
+
+    Attributes:
+        sign_time: When it begins to sign; it is published from its creation on.
+    """
 
     id: str
     sealed_private_key: bytes
     public_key: bytes
     create_time: datetime
+    sign_time: datetime

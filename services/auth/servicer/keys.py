@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from uuid import UUID
 
 from mesh.auth.v1 import api_key_pb2, auth_service_pb2, auth_service_pb2_grpc, token_pb2
 from meshkit.interceptors.chain import Context
 from meshkit.paging import NEWEST_FIRST, keyset
 from meshkit.security.principal import current_principal
-from meshkit.timestamps import from_timestamp
+from meshkit.security.tokens import TokenVerifier
+from meshkit.timestamps import to_timestamp
 from services.auth.convert import keys as convert
-from services.auth.usecases.keys import ApiKeys, Tokens
+from services.auth.usecases.keys import ApiKeys
+from services.auth.usecases.tokens import Tokens
 
 
 class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     """Serves `mesh.auth.v1.AuthService`."""
 
-    def __init__(self, api_keys: ApiKeys, tokens: Tokens) -> None:
+    def __init__(self, api_keys: ApiKeys, tokens: Tokens, verifier: TokenVerifier) -> None:
         self._api_keys = api_keys
         self._tokens = tokens
+        self._verifier = verifier
 
     async def CreateApiKey(
         self, request: auth_service_pb2.CreateApiKeyRequest, context: Context
     ) -> auth_service_pb2.CreateApiKeyResponse:
         """Create a key and show its secret, this once."""
-        wanted = request.api_key
         key, secret = await self._api_keys.create(
-            current_principal(),
-            display_name=wanted.display_name,
-            roles=list(wanted.roles),
-            expire_time=from_timestamp(wanted, "expire_time", path="api_key.expire_time"),
+            current_principal(), convert.new_key_from_proto(request.api_key)
         )
         return auth_service_pb2.CreateApiKeyResponse(
             api_key=convert.api_key_to_proto(key), secret=secret
@@ -47,8 +47,8 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     ) -> auth_service_pb2.ListApiKeysResponse:
         """List the tenant's keys."""
         tenant = current_principal().tenant
-        wanted = keyset(request.page_size, request.page_token, NEWEST_FIRST, tenant)
-        page = await self._api_keys.list(tenant, wanted)
+        wanted = keyset(request.page_size, request.page_token, NEWEST_FIRST, tenant, request.query)
+        page = await self._api_keys.list(tenant, request.query, wanted)
         return auth_service_pb2.ListApiKeysResponse(
             api_keys=[convert.api_key_to_proto(key) for key in page.items],
             next_page_token=page.next_page_token,
@@ -91,22 +91,38 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         self, request: auth_service_pb2.RerollApiKeyRequest, context: Context
     ) -> auth_service_pb2.CreateApiKeyResponse:
         """Make a key that takes the place of another."""
-        raise NotImplementedError
+        key, secret = await self._api_keys.reroll(
+            current_principal(), UUID(request.api_key_id), request.grace.ToTimedelta()
+        )
+        return auth_service_pb2.CreateApiKeyResponse(
+            api_key=convert.api_key_to_proto(key), secret=secret
+        )
 
     async def CountKeyUses(
         self, request: auth_service_pb2.CountKeyUsesRequest, context: Context
     ) -> auth_service_pb2.CountKeyUsesResponse:
         """Count uses that a service has seen."""
-        raise NotImplementedError
+        uses = {
+            UUID(each.api_key_id): (each.count, each.last_time.ToDatetime(UTC))
+            for each in request.uses
+        }
+        await self._api_keys.count_uses([(key_id, *seen) for key_id, seen in uses.items()])
+        return auth_service_pb2.CountKeyUsesResponse()
 
     async def DelegateToken(
         self, request: auth_service_pb2.DelegateTokenRequest, context: Context
     ) -> auth_service_pb2.ExchangeTokenResponse:
         """Let the caller act for a principal."""
-        raise NotImplementedError
+        token = await self._tokens.delegate(
+            current_principal(), request.subject_token, request.scopes, self._verifier
+        )
+        return convert.token_to_proto(token)
 
     async def RotateSigningKey(
         self, request: auth_service_pb2.RotateSigningKeyRequest, context: Context
     ) -> auth_service_pb2.RotateSigningKeyResponse:
         """Make the next signing key."""
-        raise NotImplementedError
+        key = await self._tokens.rotate()
+        return auth_service_pb2.RotateSigningKeyResponse(
+            key_id=key.id, sign_time=to_timestamp(key.sign_time)
+        )

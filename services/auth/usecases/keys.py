@@ -1,110 +1,156 @@
-"""What callers want of auth, one method each."""
+"""API keys."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.clock import Clock, SystemClock
 from meshkit.database.engine import Database
-from meshkit.errors import InvalidArgument, Unauthenticated, Unavailable
+from meshkit.errors import InvalidArgument, PermissionDenied
 from meshkit.ids import IdSource, uuid7
+from meshkit.limits.rate import RateLimit
 from meshkit.paging import Keyset, KeysetPage, keyset_page
 from meshkit.security.api_keys import refused
-from meshkit.security.permissions import allows
 from meshkit.security.principal import Principal
 from services.auth import secrets
-from services.auth.domain.keys import SERVICE_ROLE, ApiKey, SigningKey, permissions_of
-from services.auth.errors import ApiKeyNotFound, RoleNotHeld
+from services.auth.domain.keys import ApiKey
+from services.auth.errors import ApiKeyNotFound
 from services.auth.secrets import MasterKey
-from services.auth.signing import Signer, Token, new_signing_key, public_keys
 from services.auth.store import keys as store
+from services.auth.usecases.permissions import Permissions
+from services.auth.usecases.roles import check_grant
 
 log = structlog.get_logger()
 
-_PUBLISHED_SECONDS = 5.0
+_ANY_TENANT = "mesh:tenants"
+
+
+class Revoking(Protocol):
+    """Tells verifiers that a credential has ended."""
+
+    async def revoke(self, connection: AsyncConnection, tenant: str, credential: str) -> None:
+        """Revoke a key by its id, with the transaction."""
+        ...
+
+    async def tell_of_change(
+        self, connection: AsyncConnection, tenant: str, credential: str
+    ) -> None:
+        """Have a subject's permissions be asked for anew."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What a key is to be.
+
+    Attributes:
+        subject: Whom a call with it acts as; `key:<id>` if empty.
+        scopes: It may do no more than these, if there are any.
+        tenants: Further tenants that it may act in.
+    """
+
+    display_name: str
+    roles: Sequence[str]
+    expire_time: datetime | None = None
+    subject: str = ""
+    scopes: tuple[str, ...] = ()
+    rate_limit: RateLimit | None = None
+    tenants: tuple[str, ...] = ()
+    rerolled_from: UUID | None = None
 
 
 class ApiKeys:
     """Creates, shows, checks and revokes API keys."""
 
     def __init__(
-        self, database: Database, master: MasterKey, *, environment: str, ids: IdSource = uuid7
+        self,
+        database: Database,
+        master: MasterKey,
+        permissions: Permissions,
+        revocations: Revoking,
+        *,
+        environment: str,
+        ids: IdSource = uuid7,
     ) -> None:
         self._database = database
         self._master = master
+        self._permissions = permissions
+        self._revocations = revocations
         self._environment = environment
         self._ids = ids
 
-    async def create(
-        self,
-        caller: Principal,
-        *,
-        display_name: str,
-        roles: Sequence[str],
-        expire_time: datetime | None,
-    ) -> tuple[ApiKey, str]:
+    async def create(self, caller: Principal, wanted: NewKey) -> tuple[ApiKey, str]:
         """Create a key in the caller's tenant; return it and, this once, the credential.
 
         Raises:
             RoleUnknown: A role doesn't exist.
             RoleNotHeld: A role allows more than the caller holds.
+            PermissionDenied: It may act in other tenants, and the caller in not just any.
             InvalidArgument: The expiry lies in the past.
         """
-        _check_grant(caller, roles)
-        return await self.issue(
-            tenant=caller.tenant,
-            display_name=display_name,
-            roles=roles,
-            creator=caller.subject,
-            expire_time=expire_time,
-        )
+        if wanted.tenants and not caller.may(_ANY_TENANT):
+            raise PermissionDenied(
+                f"To let a key act in other tenants takes the permission {_ANY_TENANT}.",
+                field="api_key.tenants",
+                metadata={"permission": _ANY_TENANT},
+            )
+        return await self.issue(caller.tenant, wanted, caller.subject, caller=caller)
 
     async def issue(
-        self,
-        *,
-        tenant: str,
-        display_name: str,
-        roles: Sequence[str],
-        creator: str,
-        subject: str | None = None,
-        expire_time: datetime | None = None,
+        self, tenant: str, wanted: NewKey, creator: str, *, caller: Principal | None = None
     ) -> tuple[ApiKey, str]:
-        """Create a key without asking who may; return it and, this once, the credential.
+        """Create a key; who may is only asked of a caller.
 
         Raises:
-            RoleUnknown: A role doesn't exist.
-            InvalidArgument: The expiry lies in the past.
+            RoleUnknown, RoleNotHeld, InvalidArgument: As `create` does.
         """
-        permissions_of(roles)
-        key_id, secret = self._ids(), secrets.new_secret()
 
-        async def work(connection: AsyncConnection) -> ApiKey:
-            created = await store.now(connection)
-            if expire_time is not None and expire_time <= created:
-                raise InvalidArgument("The expiry lies in the past.", field="api_key.expire_time")
-            key = ApiKey(
-                id=key_id,
-                tenant=tenant,
-                display_name=display_name,
-                roles=tuple(roles),
-                subject=subject or f"key:{key_id}",
-                creator=creator,
-                create_time=created,
-                expire_time=expire_time,
-            )
-            await store.insert_api_key(connection, key, self._master.digest(secret))
-            return key
+        async def work(connection: AsyncConnection) -> tuple[ApiKey, str]:
+            book = await self._permissions.book(connection, tenant)
+            book.check_known(wanted.roles, "api_key.roles")
+            if caller is not None:
+                check_grant(book, caller, wanted.roles, "api_key.roles")
+            return await self._insert(connection, tenant, wanted, creator)
 
-        key = await self._database.transaction(work)
+        key, credential = await self._database.transaction(work)
         log.info("key created", key_id=str(key.id), roles=key.roles)
-        return key, secrets.compose(self._environment, key.id, secret)
+        return key, credential
+
+    async def reroll(self, caller: Principal, key_id: UUID, grace: timedelta) -> tuple[ApiKey, str]:
+        """Create a key that takes the place of another, which ends after `grace`.
+
+        Raises:
+            ApiKeyNotFound: There is none, or it has ended.
+            RoleNotHeld: It allows more than the caller holds.
+        """
+
+        async def work(connection: AsyncConnection) -> tuple[ApiKey, str]:
+            old = _found(await store.get_api_key(connection, caller.tenant, key_id))
+            now = await store.now(connection)
+            if not old.works_at(now):
+                raise ApiKeyNotFound
+            book = await self._permissions.book(connection, caller.tenant)
+            check_grant(book, caller, old.roles, "api_key_id")
+            made = await self._insert(connection, caller.tenant, _like(old), caller.subject)
+            if grace > timedelta(0):
+                await store.end_key_at(connection, caller.tenant, key_id, now + grace)
+                # Verifiers that know the key are to learn when it ends.
+                await self._revocations.tell_of_change(connection, caller.tenant, old.subject)
+            else:
+                await store.revoke_api_key(connection, caller.tenant, key_id)
+                await self._revocations.revoke(connection, caller.tenant, str(key_id))
+            return made
+
+        key, credential = await self._database.transaction(work)
+        log.info("key rerolled", key_id=str(key.id), old_key_id=str(key_id))
+        return key, credential
 
     async def get(self, tenant: str, key_id: UUID) -> ApiKey:
         """Return a key of the tenant.
@@ -114,25 +160,43 @@ class ApiKeys:
         """
         return _found(await self._database.read(lambda tx: store.get_api_key(tx, tenant, key_id)))
 
-    async def list(self, tenant: str, page: Keyset) -> KeysetPage[ApiKey]:
-        """Return a page of the tenant's keys."""
-        keys = await self._database.read(lambda tx: store.list_api_keys(tx, tenant, page))
+    async def list(self, tenant: str, name: str, page: Keyset) -> KeysetPage[ApiKey]:
+        """Return a page of the tenant's keys, those whose name contains `name`."""
+        keys = await self._database.read(lambda tx: store.list_api_keys(tx, tenant, name, page))
         return keyset_page(keys, page, lambda key: {"id": key.id})
 
     async def revoke(self, tenant: str, key_id: UUID) -> ApiKey:
-        """Revoke a key of the tenant; a revoked one stays as it is.
+        """Revoke a key of the tenant, everywhere at once; a revoked one stays as it is.
 
         Raises:
             ApiKeyNotFound: There is none.
         """
-        key = _found(
-            await self._database.transaction(lambda tx: store.revoke_api_key(tx, tenant, key_id))
-        )
+
+        async def work(connection: AsyncConnection) -> ApiKey:
+            key = _found(await store.revoke_api_key(connection, tenant, key_id))
+            await self._revocations.revoke(connection, tenant, str(key_id))
+            return key
+
+        key = await self._database.transaction(work)
         log.info("key revoked", key_id=str(key.id))
         return key
 
+    async def count_uses(self, uses: Sequence[tuple[UUID, int, datetime]]) -> None:
+        """Count uses of keys, each with how many and when the last was."""
+        if uses:
+            await self._database.transaction(lambda tx: store.count_uses(tx, uses))
+
     async def verify(self, credential: str) -> Principal:
         """Return whom an API key speaks for.
+
+        Raises:
+            Unauthenticated: It is malformed, unknown, expired or revoked; which, is not said.
+        """
+        principal, _ = await self.verified(credential)
+        return principal
+
+    async def verified(self, credential: str) -> tuple[Principal, datetime]:
+        """Return the same, and the time from before it was looked up, by the database's clock.
 
         Raises:
             Unauthenticated: It is malformed, unknown, expired or revoked; which, is not said.
@@ -141,126 +205,74 @@ class ApiKeys:
         if presented is None:
             raise refused()
 
-        async def work(connection: AsyncConnection) -> tuple[ApiKey, bytes, datetime] | None:
+        async def work(connection: AsyncConnection) -> tuple[Principal, datetime] | None:
+            now = await store.now(connection)
             found = await store.find_secret(connection, presented.id)
-            return None if found is None else (*found, await store.now(connection))
+            if found is None or not self._is_good(*found, presented.secret, now):
+                return None
+            return await self._principal(connection, found[0]), now
 
-        found = await self._database.read(work)
-        digest = self._master.digest(presented.secret)
-        if found is None or not hmac.compare_digest(found[1], digest):
+        checked = await self._database.read(work)
+        if checked is None:
             raise refused()
-        key, _, now = found
-        if not key.works_at(now):
-            raise refused()
-        return Principal(key.subject, key.tenant, permissions_of(key.roles), key.expire_time)
+        return checked
+
+    def _is_good(self, key: ApiKey, digest: bytes, secret: str, now: datetime) -> bool:
+        return hmac.compare_digest(digest, self._master.digest(secret)) and key.works_at(now)
+
+    async def _principal(self, connection: AsyncConnection, key: ApiKey) -> Principal:
+        held = await self._permissions.held(
+            connection, key.tenant, key.subject, roles=key.roles, scopes=key.scopes
+        )
+        return Principal(
+            key.subject,
+            key.tenant,
+            held.permissions,
+            key.expire_time,
+            credential_id=str(key.id),
+            rate_limit=held.override or key.rate_limit or held.rate_limit,
+            tenants=key.tenants,
+        )
+
+    async def _insert(
+        self, connection: AsyncConnection, tenant: str, wanted: NewKey, creator: str
+    ) -> tuple[ApiKey, str]:
+        created = await store.now(connection)
+        if wanted.expire_time is not None and wanted.expire_time <= created:
+            raise InvalidArgument("The expiry lies in the past.", field="api_key.expire_time")
+        key_id, secret = self._ids(), secrets.new_secret()
+        key = ApiKey(
+            id=key_id,
+            tenant=tenant,
+            display_name=wanted.display_name,
+            roles=tuple(wanted.roles),
+            subject=wanted.subject or f"key:{key_id}",
+            creator=creator,
+            create_time=created,
+            expire_time=wanted.expire_time,
+            scopes=wanted.scopes,
+            rate_limit=wanted.rate_limit,
+            tenants=wanted.tenants,
+            rerolled_from=wanted.rerolled_from,
+        )
+        await store.insert_api_key(connection, key, self._master.digest(secret))
+        return key, secrets.compose(self._environment, key.id, secret)
 
 
-class Tokens:
-    """Signs access tokens and publishes the keys that verify them."""
-
-    def __init__(
-        self,
-        database: Database,
-        master: MasterKey,
-        api_keys: ApiKeys,
-        *,
-        issuer: str,
-        audience: str,
-        lifetime: float,
-        clock: Clock | None = None,
-    ) -> None:
-        self._database = database
-        self._master = master
-        self._api_keys = api_keys
-        self._issuer = issuer
-        self._audience = audience
-        self._lifetime = lifetime
-        self._clock = clock or SystemClock()
-        self._signer: Signer | None = None
-        self._published: list[SigningKey] | None = None
-        self._published_at = 0.0
-
-    async def exchange(self, api_key: str) -> Token:
-        """Return an access token for an API key.
-
-        Raises:
-            Unauthenticated: The key is no good.
-        """
-        principal = await self._api_keys.verify(api_key)
-        now = self._clock.now()
-        if principal.expires_at is not None and principal.expires_at <= now:
-            raise Unauthenticated("The API key has expired; use another one.")
-        return (await self._current_signer()).sign(principal, now)
-
-    async def signing_keys(self) -> list[SigningKey]:
-        """Return the signing keys, the newest first; the first call ever makes one."""
-
-        async def work(connection: AsyncConnection) -> list[SigningKey]:
-            keys = await store.list_signing_keys(connection)
-            if keys:
-                return keys
-            await store.lock_signing_keys(connection)
-            keys = await store.list_signing_keys(connection)
-            if not keys:
-                keys = [new_signing_key(self._master, await store.now(connection))]
-                await store.insert_signing_key(connection, keys[0])
-            return keys
-
-        return await self._database.transaction(work)
-
-    async def published_keys(self) -> list[SigningKey]:
-        """Return the signing keys as anybody may ask for them, read at most every few seconds.
-
-        While the database is away, those read last.
-        """
-        now = self._clock.monotonic()
-        if self._published is None or now - self._published_at > _PUBLISHED_SECONDS:
-            try:
-                self._published = await self.signing_keys()
-                self._published_at = now
-            except Unavailable:
-                if self._published is None:
-                    raise
-        return self._published
-
-    async def public_keys(self) -> Mapping[str, Ed25519PublicKey]:
-        """Return the keys that verify tokens, by key id."""
-        return public_keys(await self.signing_keys())
-
-    async def _current_signer(self) -> Signer:
-        if self._signer is None:
-            keys = await self.signing_keys()
-            self._signer = Signer(
-                keys[0],
-                self._master,
-                issuer=self._issuer,
-                audience=self._audience,
-                lifetime=self._lifetime,
-            )
-        return self._signer
-
-
-async def check_master_key(database: Database, master: MasterKey) -> None:
-    """Make sure that what is stored was sealed under this master key.
-
-    With another one no API key would be recognised and no token could be signed.
-
-    Raises:
-        MasterKeyWrong: It was sealed under another.
-    """
-    for key in await database.read(store.list_signing_keys):
-        master.unseal(key.sealed_private_key)
+def _like(old: ApiKey) -> NewKey:
+    return NewKey(
+        display_name=old.display_name,
+        roles=old.roles,
+        expire_time=old.expire_time,
+        subject=old.subject,
+        scopes=old.scopes,
+        rate_limit=old.rate_limit,
+        tenants=old.tenants,
+        rerolled_from=old.id,
+    )
 
 
 def _found(key: ApiKey | None) -> ApiKey:
     if key is None:
         raise ApiKeyNotFound
     return key
-
-
-def _check_grant(caller: Principal, roles: Sequence[str]) -> None:
-    for role in roles:
-        permissions = permissions_of([role])
-        covered = all(allows(caller.permissions, permission) for permission in permissions)
-        if role == SERVICE_ROLE or not covered:
-            raise RoleNotHeld(role)

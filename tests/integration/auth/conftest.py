@@ -10,6 +10,7 @@ from mesh.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from meshkit.database.engine import Database
 from meshkit.testing.databases import ServiceDatabase
 from meshkit.testing.serving import Served, serving_all
+from tests.integration.auth.people import People
 from tests.integration.auth.replicas import Replica, replica
 
 As = Callable[..., Awaitable[AuthServiceStub]]
@@ -39,3 +40,9 @@ def as_role(auth: Replica, served: Served) -> As:
         return AuthServiceStub(served.channel(await auth.key(*roles, tenant=tenant)))
 
     return call
+
+
+@pytest.fixture
+def people(auth: Replica, served: Served) -> People:
+    """Invite people and sign them in."""
+    return People(auth, served)

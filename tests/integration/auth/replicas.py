@@ -14,6 +14,7 @@ from meshkit.database.engine import Database
 from meshkit.settings import IdentitySettings
 from services.auth import replica as auth
 from services.auth.settings import AuthSettings
+from services.auth.usecases.keys import NewKey
 
 MASTER_KEY = "test master key of at least 32 characters"
 
@@ -24,7 +25,7 @@ class Replica(auth.Replica):
     async def key(self, *roles: str, tenant: str = "acme", **rest: Any) -> str:
         """Issue a key, as the command does."""
         _, secret = await self.api_keys.issue(
-            tenant=tenant, display_name="for a test", roles=roles, creator="operator", **rest
+            tenant, NewKey(display_name="for a test", roles=roles, **rest), "operator"
         )
         return secret
 

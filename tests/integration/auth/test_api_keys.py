@@ -30,7 +30,7 @@ from meshkit.database.engine import Database
 from meshkit.statuses import DETAILS_KEY
 from meshkit.testing.refusals import refusal
 from meshkit.testing.serving import Served
-from services.auth.domain.keys import PERMISSIONS
+from services.auth.domain.roles import BUILT_IN, permissions_of
 from tests.integration.auth.conftest import As
 from tests.integration.auth.replicas import Replica, replica
 
@@ -85,7 +85,7 @@ async def test_a_key_speaks_for_itself_in_either_header(as_role: As, served: Ser
         stub = AuthServiceStub(served.channel())
         me = await stub.WhoAmI(WhoAmIRequest(), metadata=metadata)
         assert (me.subject, me.tenant) == (made.api_key.subject, "acme")
-        assert list(me.permissions) == sorted(PERMISSIONS["viewer"])
+        assert list(me.permissions) == list(permissions_of(["viewer"]))
 
 
 async def test_a_service_learns_whom_a_key_speaks_for(as_role: As) -> None:
@@ -95,7 +95,7 @@ async def test_a_service_learns_whom_a_key_speaks_for(as_role: As) -> None:
     principal = await service.VerifyApiKey(VerifyApiKeyRequest(api_key=made.secret))
     assert (principal.subject, principal.tenant) == (made.api_key.subject, "umbrella")
     assert principal.expire_time.ToDatetime(UTC) == expires
-    assert list(principal.permissions) == sorted(PERMISSIONS["agent"])
+    assert list(principal.permissions) == list(permissions_of(["agent"]))
 
 
 @pytest.mark.parametrize("spoilt", ["revoked", "expired", "unknown", "altered", "malformed"])
@@ -183,12 +183,12 @@ def _without_request_id(error: aio.AioRpcError) -> str:
     return f"{error.code()} {error.details()} {status} {sorted(trailers)}"
 
 
-@pytest.mark.parametrize("role", [None, *PERMISSIONS])
+@pytest.mark.parametrize("role", [None, *BUILT_IN])
 async def test_nobody_hands_out_more_than_it_holds(as_role: As, role: str | None) -> None:
     admin = await as_role("admin")
-    if role is None or role == "service":
+    if role in (None, "service", "platform"):
         with refusal(StatusCode.PERMISSION_DENIED, "ROLE_NOT_HELD", "api_key.roles"):
-            await create(admin, "viewer", "service")
+            await create(admin, "viewer", role or "service")
         return
     await create(admin, role)
     caller = await as_role(role)
@@ -200,7 +200,7 @@ async def test_nobody_hands_out_more_than_it_holds(as_role: As, role: str | None
 async def test_who_may_make_keys_still_makes_none_above_itself(
     auth: Replica, served: Served
 ) -> None:
-    scope = f"key:create {' '.join(PERMISSIONS['operator'])}"
+    scope = f"key:create {' '.join(permissions_of(['operator']))}"
     token = await auth.sign({"scope": scope})
     maker = AuthServiceStub(served.channel(token))
     for role in ("operator", "viewer", "analyst"):

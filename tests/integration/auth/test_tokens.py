@@ -22,7 +22,7 @@ from meshkit.testing.databases import ServiceDatabase
 from meshkit.testing.refusals import refusal
 from meshkit.testing.serving import Served
 from services.auth.errors import MasterKeyWrong
-from services.auth.usecases.keys import Tokens, check_master_key
+from services.auth.usecases.tokens import Tokens, check_master_key
 from tests.integration.auth.replicas import Replica, replica
 from tests.manual_clock import ManualClock
 

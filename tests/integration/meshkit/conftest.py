@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
-from meshkit.settings import GrpcSettings
+from meshkit.audit import Recorder
+from meshkit.settings import AuditSettings, GrpcSettings
 from meshkit.testing.serving import Served, serving
 from meshkit.testing.tokens import TokenFactory
+from tests.integration.meshkit.audited import Act as ActOnThing
+from tests.integration.meshkit.audited import Book, Things, add_things, tell
 from tests.integration.meshkit.echo import Act, Echo, add_echo
 
 ServeEcho = Callable[..., Awaitable[Served]]
+ServeThings = Callable[..., Awaitable[Served]]
 
 
 async def nothing(_text: str) -> None:
@@ -37,3 +41,25 @@ async def serve_echo(tokens: TokenFactory) -> AsyncIterator[ServeEcho]:
 def token(tokens: TokenFactory) -> str:
     """Sign a token that may call the echo."""
     return tokens.sign("echo:say", tenant="acme", subject="key:1")
+
+
+@pytest.fixture
+def book() -> Book:
+    """Keep the records of a test."""
+    book = Book()
+    book.open.set()
+    return book
+
+
+@pytest.fixture
+async def serve_things(tokens: TokenFactory, book: Book) -> AsyncIterator[ServeThings]:
+    """Serve the audited service; at the end of the server all records are in the book."""
+    async with AsyncExitStack() as cleanup:
+
+        async def serve(act: ActOnThing = tell, **settings: Any) -> Served:
+            chosen = AuditSettings(**{"flush_interval": 0.01, "flush_patience": 0.2} | settings)
+            recorder = Recorder(book, service="things", settings=chosen)
+            service = serving(add_things, Things(act), tokens.verifier, recorder=recorder)
+            return await cleanup.enter_async_context(service)
+
+        yield serve

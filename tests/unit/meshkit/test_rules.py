@@ -8,34 +8,15 @@ import pytest
 from google.protobuf import descriptor_pool, text_format
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from mesh.analytics.v1 import analytics_service_pb2
-from mesh.auth.v1 import auth_service_pb2
-from mesh.registry.v1 import registry_service_pb2
-from mesh.task.v1 import (
-    blob_service_pb2,
-    bulk_service_pb2,
-    dispatch_service_pb2,
-    queue_service_pb2,
-    task_service_pb2,
-)
-from mesh.tool_catalog.v1 import tool_catalog_service_pb2
+from gateway.contracts import CONTRACTS
 from meshkit.security.rules import Rule, UnguardedMethod, rules_of
-from services.auth.domain.keys import PERMISSIONS
+from services.auth.domain.roles import BUILT_IN, permissions_of
 
 SERVICES = [
     service
-    for module in (
-        analytics_service_pb2,
-        auth_service_pb2,
-        blob_service_pb2,
-        bulk_service_pb2,
-        dispatch_service_pb2,
-        queue_service_pb2,
-        registry_service_pb2,
-        task_service_pb2,
-        tool_catalog_service_pb2,
-    )
-    for service in module.DESCRIPTOR.services_by_name.values()
+    for files in CONTRACTS.values()
+    for file in files
+    for service in file.services_by_name.values()
 ]
 AUTH = "/mesh.auth.v1.AuthService"
 
@@ -60,7 +41,11 @@ def test_every_method_of_every_service_has_its_rule() -> None:
 
     assert len(rules) == sum(len(each.methods) for each in SERVICES)
     public = {method for method, rule in rules.items() if rule.public}
-    assert public == {f"{AUTH}/ExchangeToken", f"{AUTH}/GetJwks"}
+    users = "/mesh.auth.v1.UserService"
+    assert public == {
+        *(f"{AUTH}/{name}" for name in ("ExchangeToken", "GetJwks")),
+        *(f"{users}/{name}" for name in ("Login", "Logout", "RefreshToken", "ResetPassword")),
+    }
     for method in rules.keys() - public:
         assert re.fullmatch(r"[a-z]+:[a-z]+", rules[method].permission), method
     assert rules[f"{AUTH}/CreateApiKey"] == Rule("key:create", public=False, audit=True)
@@ -69,8 +54,8 @@ def test_every_method_of_every_service_has_its_rule() -> None:
 def test_every_permission_of_a_role_is_one_that_some_method_asks_for() -> None:
     asked = {rule.permission for rule in rules_of(each.full_name for each in SERVICES).values()}
     nouns = {permission.partition(":")[0] for permission in asked}
-    for role, held in PERMISSIONS.items():
-        for permission in set(held) - {"*", "mesh:delegate"}:
+    for role in BUILT_IN:
+        for permission in set(permissions_of([role])) - {"*", "mesh:delegate", "mesh:tenants"}:
             noun, _, verb = permission.partition(":")
             assert noun in nouns if verb == "*" else permission in asked, (role, permission)
 

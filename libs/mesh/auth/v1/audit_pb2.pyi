@@ -92,7 +92,16 @@ class AuditRecord(_message.Message):
     sequence: _builtins.int
     """Place in the tenant's chain, from 1, without a gap."""
     hash: _builtins.str
-    """SHA-256 over the hash before and this record; 64 hexadecimal digits."""
+    """SHA-256, as 64 lower-case hexadecimal digits, over the UTF-8 of a JSON object with exactly these
+    members: `actor`, `address`, `decision` (`ALLOWED` or `DENIED`), `id` (lower case, with
+    hyphens), `method`, `previous_hash`, `reason`, `request_id`, `resource`, `sequence` (a number),
+    `service`, `subject`, `tenant` and `time` (UTC, with exactly six digits of a second, as
+    `2026-01-31T09:00:00.000000Z`). All others are texts as they stand in the record, empty ones
+    included. It is written in the form of RFC 8785: members in alphabetical order, no spaces, no
+    character escaped but the quotation mark, the backslash and those below U+0020.
+    `previous_hash` is the `hash` of the record before in the tenant's chain, or 64 zeros for the
+    first.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was decided."""

@@ -92,9 +92,11 @@ class HeaderKey(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     header: _builtins.str
-    """Name of the header, for example `x-api-key`; 1 to 64 characters."""
+    """Name of the header, for example `x-api-key`; 1 to 64 characters that a header's name may have
+    (RFC 9110, 5.6.2).
+    """
     key: _builtins.str
-    """The key; never returned; 1 to 4096 characters."""
+    """The key; never returned; 1 to 4096 characters of ASCII, spaces only inside."""
     def __init__(
         self,
         *,
@@ -117,7 +119,7 @@ class BearerToken(_message.Message):
 
     TOKEN_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """The token; never returned; 1 to 8192 characters."""
+    """The token; never returned; 1 to 8192 characters of ASCII without spaces."""
     def __init__(
         self,
         *,
@@ -142,7 +144,9 @@ class OAuth2ClientCredentials(_message.Message):
     CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
     token_url: _builtins.str
-    """Where tokens are given out, `https://…`; 1 to 2048 characters."""
+    """Where tokens are given out, `https://…`, without user, password or fragment; 1 to 2048
+    characters.
+    """
     client_id: _builtins.str
     """Id of the client; 1 to 256 characters."""
     client_secret: _builtins.str
@@ -176,9 +180,13 @@ class ClientCertificate(_message.Message):
     CERTIFICATE_CHAIN_FIELD_NUMBER: _builtins.int
     PRIVATE_KEY_FIELD_NUMBER: _builtins.int
     certificate_chain: _builtins.str
-    """The certificate and those above it, PEM; 1 to 65536 characters."""
+    """The certificate and those above it, PEM; 1 to 65536 characters. What else stands between them
+    is not kept.
+    """
     private_key: _builtins.str
-    """Its private key, PEM; never returned; 1 to 16384 characters."""
+    """The private key of the first of them, PEM, not encrypted; never returned; 1 to 16384
+    characters.
+    """
     def __init__(
         self,
         *,

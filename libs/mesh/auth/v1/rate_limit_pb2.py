@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmesh/auth/v1/rate_limit.proto\x12\x0cmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\"X\n\tRateLimit\x12/\n\nper_second\x18\x01 \x01(\x01\x42\x1b\xe2\x41\x01\x02\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A!\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1a\n\x05\x62urst\x18\x02 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\xc0\x84=(\x00\"m\n\x11RateLimitOverride\x12\x1f\n\x07subject\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x37\n\nrate_limit\x18\x02 \x01(\x0b\x32\x17.mesh.auth.v1.RateLimitB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmesh/auth/v1/rate_limit.proto\x12\x0cmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\"X\n\tRateLimit\x12/\n\nper_second\x18\x01 \x01(\x01\x42\x1b\xe2\x41\x01\x02\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A)\x8d\xed\xb5\xa0\xf7\xc6\xb0>\x12\x1a\n\x05\x62urst\x18\x02 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\xc0\x84=(\x00\"m\n\x11RateLimitOverride\x12\x1f\n\x07subject\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x37\n\nrate_limit\x18\x02 \x01(\x0b\x32\x17.mesh.auth.v1.RateLimitB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mesh.auth.v1.rate_limit_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RATELIMIT'].fields_by_name['per_second']._loaded_options = None
-  _globals['_RATELIMIT'].fields_by_name['per_second']._serialized_options = b'\342A\001\002\272H\024\022\022\031\000\000\000\000\200\204.A!\000\000\000\000\000\000\000\000'
+  _globals['_RATELIMIT'].fields_by_name['per_second']._serialized_options = b'\342A\001\002\272H\024\022\022\031\000\000\000\000\200\204.A)\215\355\265\240\367\306\260>'
   _globals['_RATELIMIT'].fields_by_name['burst']._loaded_options = None
   _globals['_RATELIMIT'].fields_by_name['burst']._serialized_options = b'\272H\010\"\006\030\300\204=(\000'
   _globals['_RATELIMITOVERRIDE'].fields_by_name['subject']._loaded_options = None

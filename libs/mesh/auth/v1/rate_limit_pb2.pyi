@@ -27,7 +27,7 @@ class RateLimit(_message.Message):
     PER_SECOND_FIELD_NUMBER: _builtins.int
     BURST_FIELD_NUMBER: _builtins.int
     per_second: _builtins.float
-    """Calls a second, above 0, up to 1,000,000."""
+    """Calls a second, 0.000001 (one in eleven days) to 1,000,000."""
     burst: _builtins.int
     """Most calls at once, 1 to 1,000,000; 0 means as many as in a second, but at least one."""
     def __init__(

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class RateLimitServiceStub:
-    """Rate limits of single users and keys, beside those of their roles.
+    """Rate limits of single users and keys, beside those of their roles. In a path, the colon of a
+    subject is written `%3A`: `/api/v1/rateLimits/key%3A<id>`.
     """
 
     def __init__(self, channel):
@@ -54,7 +55,8 @@ class RateLimitServiceStub:
 
 
 class RateLimitServiceServicer:
-    """Rate limits of single users and keys, beside those of their roles.
+    """Rate limits of single users and keys, beside those of their roles. In a path, the colon of a
+    subject is written `%3A`: `/api/v1/rateLimits/key%3A<id>`.
     """
 
     def PutRateLimitOverride(self, request, context):
@@ -105,7 +107,8 @@ def add_RateLimitServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RateLimitService:
-    """Rate limits of single users and keys, beside those of their roles.
+    """Rate limits of single users and keys, beside those of their roles. In a path, the colon of a
+    subject is written `%3A`: `/api/v1/rateLimits/key%3A<id>`.
     """
 
     @staticmethod

@@ -14,7 +14,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RateLimitServiceStub:
-    """Rate limits of single users and keys, beside those of their roles."""
+    """Rate limits of single users and keys, beside those of their roles. In a path, the colon of a
+    subject is written `%3A`: `/api/v1/rateLimits/key%3A<id>`.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutRateLimitOverride: _aio.UnaryUnaryMultiCallable[_rate_limit_service_pb2.PutRateLimitOverrideRequest, _rate_limit_pb2.RateLimitOverride]
@@ -25,7 +27,9 @@ class RateLimitServiceStub:
     """Removes an override. Idempotent."""
 
 class RateLimitServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Rate limits of single users and keys, beside those of their roles."""
+    """Rate limits of single users and keys, beside those of their roles. In a path, the colon of a
+    subject is written `%3A`: `/api/v1/rateLimits/key%3A<id>`.
+    """
 
     @_abc_1.abstractmethod
     def PutRateLimitOverride(

@@ -110,6 +110,67 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 49
     """The tenant has as many of these as it may have; metadata `limit` tells how many."""
+    ERROR_REASON_ROLE_NOT_FOUND: _ErrorReason.ValueType  # 80
+    """No such role in this tenant."""
+    ERROR_REASON_ROLE_EXISTS: _ErrorReason.ValueType  # 81
+    """There is a role of this name already."""
+    ERROR_REASON_ROLE_BUILT_IN: _ErrorReason.ValueType  # 82
+    """A built-in role can't be changed: make one that inherits it."""
+    ERROR_REASON_ROLE_IN_USE: _ErrorReason.ValueType  # 83
+    """Somebody has the role, or another role inherits it."""
+    ERROR_REASON_ROLE_CYCLE: _ErrorReason.ValueType  # 84
+    """A role would inherit itself."""
+    ERROR_REASON_ROLE_BINDING_NOT_FOUND: _ErrorReason.ValueType  # 85
+    """No such role binding in this tenant."""
+    ERROR_REASON_SUBJECT_NOT_FOUND: _ErrorReason.ValueType  # 86
+    """No such user or API key in this tenant."""
+    ERROR_REASON_SERVICE_CREDENTIAL_NOT_FOUND: _ErrorReason.ValueType  # 95
+    """No credential for an external service of this name in this tenant."""
+    ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 90
+    """No such user in this tenant.
+    Example: `{"reason":"USER_NOT_FOUND","domain":"agentmesh"}` with field `user_id`.
+    """
+    ERROR_REASON_USER_EXISTS: _ErrorReason.ValueType  # 91
+    """Somebody in the mesh has this address already.
+    Example: `{"reason":"USER_EXISTS","domain":"agentmesh"}` with field `user.email`.
+    """
+    ERROR_REASON_USER_DISABLED: _ErrorReason.ValueType  # 92
+    """The user is disabled: enable it first.
+    Example: `{"reason":"USER_DISABLED","domain":"agentmesh"}` with field `user_id`.
+    """
+    ERROR_REASON_NOT_A_USER: _ErrorReason.ValueType  # 93
+    """Only a user that signed in has a password to change.
+    Example: `{"reason":"NOT_A_USER","domain":"agentmesh"}`.
+    """
+    ERROR_REASON_PASSWORD_WRONG: _ErrorReason.ValueType  # 94
+    """The password sent along as the present one is wrong.
+    Example: `{"reason":"PASSWORD_WRONG","domain":"agentmesh"}` with field `password`.
+    """
+    ERROR_REASON_SIGN_IN_LOCKED: _ErrorReason.ValueType  # 99
+    """Too many sign-ins of this address have failed; RetryInfo tells when to try again.
+    Example: `{"reason":"SIGN_IN_LOCKED","domain":"agentmesh"}`.
+    """
+    ERROR_REASON_SIGN_IN_BUSY: _ErrorReason.ValueType  # 96
+    """Too many passwords wait to be checked; RetryInfo tells when to try again.
+    Example: `{"reason":"SIGN_IN_BUSY","domain":"agentmesh"}`.
+    """
+    ERROR_REASON_SESSION_NOT_FOUND: _ErrorReason.ValueType  # 97
+    """No such session in this tenant.
+    Example: `{"reason":"SESSION_NOT_FOUND","domain":"agentmesh"}` with field `session_id`.
+    """
+    ERROR_REASON_REFRESH_TOKEN_REUSED: _ErrorReason.ValueType  # 98
+    """A refresh token of the session was used twice, so the session has ended: sign in again.
+    Example: `{"reason":"REFRESH_TOKEN_REUSED","domain":"agentmesh"}`.
+    """
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 110
+    """The caller has used up its rate limit; RetryInfo, and over HTTP the Retry-After header, tell
+    how long to wait.
+    Example: `{"reason":"RATE_LIMITED","domain":"agentmesh"}` with `{"retryDelay":"0.2s"}`.
+    """
+    ERROR_REASON_AUDIT_LOG_FULL: _ErrorReason.ValueType  # 130
+    """There is no room to put the decision on record, as the audit log is away: nothing was done.
+    Example: `{"reason":"AUDIT_LOG_FULL","domain":"agentmesh"}` with `{"retryDelay":"1s"}`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of an error, carried in `google.rpc.ErrorInfo.reason`
@@ -204,4 +265,65 @@ now on.
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 49
 """The tenant has as many of these as it may have; metadata `limit` tells how many."""
+ERROR_REASON_ROLE_NOT_FOUND: ErrorReason.ValueType  # 80
+"""No such role in this tenant."""
+ERROR_REASON_ROLE_EXISTS: ErrorReason.ValueType  # 81
+"""There is a role of this name already."""
+ERROR_REASON_ROLE_BUILT_IN: ErrorReason.ValueType  # 82
+"""A built-in role can't be changed: make one that inherits it."""
+ERROR_REASON_ROLE_IN_USE: ErrorReason.ValueType  # 83
+"""Somebody has the role, or another role inherits it."""
+ERROR_REASON_ROLE_CYCLE: ErrorReason.ValueType  # 84
+"""A role would inherit itself."""
+ERROR_REASON_ROLE_BINDING_NOT_FOUND: ErrorReason.ValueType  # 85
+"""No such role binding in this tenant."""
+ERROR_REASON_SUBJECT_NOT_FOUND: ErrorReason.ValueType  # 86
+"""No such user or API key in this tenant."""
+ERROR_REASON_SERVICE_CREDENTIAL_NOT_FOUND: ErrorReason.ValueType  # 95
+"""No credential for an external service of this name in this tenant."""
+ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 90
+"""No such user in this tenant.
+Example: `{"reason":"USER_NOT_FOUND","domain":"agentmesh"}` with field `user_id`.
+"""
+ERROR_REASON_USER_EXISTS: ErrorReason.ValueType  # 91
+"""Somebody in the mesh has this address already.
+Example: `{"reason":"USER_EXISTS","domain":"agentmesh"}` with field `user.email`.
+"""
+ERROR_REASON_USER_DISABLED: ErrorReason.ValueType  # 92
+"""The user is disabled: enable it first.
+Example: `{"reason":"USER_DISABLED","domain":"agentmesh"}` with field `user_id`.
+"""
+ERROR_REASON_NOT_A_USER: ErrorReason.ValueType  # 93
+"""Only a user that signed in has a password to change.
+Example: `{"reason":"NOT_A_USER","domain":"agentmesh"}`.
+"""
+ERROR_REASON_PASSWORD_WRONG: ErrorReason.ValueType  # 94
+"""The password sent along as the present one is wrong.
+Example: `{"reason":"PASSWORD_WRONG","domain":"agentmesh"}` with field `password`.
+"""
+ERROR_REASON_SIGN_IN_LOCKED: ErrorReason.ValueType  # 99
+"""Too many sign-ins of this address have failed; RetryInfo tells when to try again.
+Example: `{"reason":"SIGN_IN_LOCKED","domain":"agentmesh"}`.
+"""
+ERROR_REASON_SIGN_IN_BUSY: ErrorReason.ValueType  # 96
+"""Too many passwords wait to be checked; RetryInfo tells when to try again.
+Example: `{"reason":"SIGN_IN_BUSY","domain":"agentmesh"}`.
+"""
+ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 97
+"""No such session in this tenant.
+Example: `{"reason":"SESSION_NOT_FOUND","domain":"agentmesh"}` with field `session_id`.
+"""
+ERROR_REASON_REFRESH_TOKEN_REUSED: ErrorReason.ValueType  # 98
+"""A refresh token of the session was used twice, so the session has ended: sign in again.
+Example: `{"reason":"REFRESH_TOKEN_REUSED","domain":"agentmesh"}`.
+"""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 110
+"""The caller has used up its rate limit; RetryInfo, and over HTTP the Retry-After header, tell
+how long to wait.
+Example: `{"reason":"RATE_LIMITED","domain":"agentmesh"}` with `{"retryDelay":"0.2s"}`.
+"""
+ERROR_REASON_AUDIT_LOG_FULL: ErrorReason.ValueType  # 130
+"""There is no room to put the decision on record, as the audit log is away: nothing was done.
+Example: `{"reason":"AUDIT_LOG_FULL","domain":"agentmesh"}` with `{"retryDelay":"1s"}`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,4 +1,4 @@
-"""Tables of credentials."""
+"""Credentials for external services."""
 
 from alembic import op
 
@@ -7,4 +7,18 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    op.execute("SELECT 1")
+    op.execute(
+        """
+        CREATE TABLE service_credentials (
+            tenant text NOT NULL,
+            name text COLLATE "C" NOT NULL,
+            kind text NOT NULL,
+            settings jsonb NOT NULL,
+            sealed_key bytea NOT NULL,
+            sealed_secret bytea NOT NULL,
+            create_time timestamptz NOT NULL,
+            update_time timestamptz NOT NULL,
+            PRIMARY KEY (tenant, name)
+        )
+        """
+    )
