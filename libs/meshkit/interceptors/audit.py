@@ -39,7 +39,7 @@ class Audit(Interceptor):
 
     Of the methods that are not audited, calls by which somebody acts in another tenant are
     recorded all the same; and of those that are refused to a caller as not permitted, the
-    first in a minute for each subject and method.
+    first in a minute for each subject, method and cause.
 
     Not recorded are calls that nothing was decided about: those without a good credential,
     unless the method is public, or anybody could fill the log; those of a public method that
@@ -53,7 +53,7 @@ class Audit(Interceptor):
         self._recorder = recorder
         self._rules = rules
         self._clock = clock or SystemClock()
-        self._limited: TTLCache[tuple[str, str], None] = TTLCache(
+        self._limited: TTLCache[tuple[str, str, str], None] = TTLCache(
             _LIMITED_CALLERS, _LIMITED_SECONDS, self._clock.monotonic
         )
 
@@ -74,7 +74,9 @@ class Audit(Interceptor):
         if not isinstance(error, PermissionDenied | ResourceExhausted) or call.principal is None:
             return
         rule = self._rules.get(call.method)
-        if rule is None or rule.audit or TENANT_KEY in call.metadata or not self._is_first(call):
+        if rule is None or rule.audit or TENANT_KEY in call.metadata:
+            return
+        if not self._is_first(call, error):
             return
         try:
             entry = _Entry(self._recorder, call, rule, self._clock)
@@ -101,13 +103,13 @@ class Audit(Interceptor):
             if entry.call.principal is not None or entry.rule.public:
                 entry.put(Decision.DENIED, _refusal(error))
         elif isinstance(error, ResourceExhausted) and not entry.decided:
-            if self._is_first(entry.call):
+            if self._is_first(entry.call, error):
                 entry.put(Decision.DENIED, error.reason)
         elif entry.decided:
             entry.put(Decision.ALLOWED, f"{entry.grounds}; {_failure(error)}")
 
-    def _is_first(self, call: Call) -> bool:
-        caller = (call.principal.subject if call.principal else "", call.method)
+    def _is_first(self, call: Call, error: DomainError) -> bool:
+        caller = (call.principal.subject if call.principal else "", call.method, error.reason)
         first = caller not in self._limited
         if first:
             self._limited[caller] = None
