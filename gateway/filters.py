@@ -40,7 +40,10 @@ ROUTER = "envoy.filters.http.router"
 LEAST_COMPRESSED_BYTES = 1024
 PREFLIGHT_SECONDS = "7200"
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE"
-ALLOWED_HEADERS = "authorization, content-type, grpc-timeout, traceparent, x-grpc-web, x-user-agent"
+ALLOWED_HEADERS = (
+    "authorization, content-type, grpc-timeout, traceparent, x-grpc-web, x-mesh-tenant,"
+    " x-user-agent"
+)
 EXPOSED_HEADERS = (
     "agentmesh-offset, allow, grpc-message, grpc-status, grpc-status-details-bin, retry-after,"
     " x-request-id"

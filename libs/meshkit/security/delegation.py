@@ -17,6 +17,8 @@ from meshkit.security.principal import Principal
 PERMISSION: Final = "mesh:delegate"
 SUBJECT_KEY: Final = "x-agentmesh-subject"
 TENANT_KEY: Final = "x-agentmesh-tenant"
+ACTORS_KEY: Final = "x-agentmesh-actors"
+"""Who acted for the caller already, the nearest first, parted by spaces."""
 
 
 def delegated(principal: Principal, metadata: Mapping[str, str]) -> Principal:
@@ -34,10 +36,14 @@ def delegated(principal: Principal, metadata: Mapping[str, str]) -> Principal:
             metadata={"permission": PERMISSION},
         )
     subject = metadata.get(SUBJECT_KEY, principal.subject)
-    actors = (principal.subject, *principal.actors)
+    before = metadata.get(ACTORS_KEY, "").split()
+    actors = (principal.subject, *principal.actors, *before)
     return replace(principal, subject=subject, tenant=tenant, actors=actors)
 
 
 def delegation_metadata(principal: Principal) -> list[tuple[str, str]]:
     """Return the metadata that names `principal` as the caller acted for."""
-    return [(SUBJECT_KEY, principal.subject), (TENANT_KEY, principal.tenant)]
+    named = [(SUBJECT_KEY, principal.subject), (TENANT_KEY, principal.tenant)]
+    if principal.actors:
+        named.append((ACTORS_KEY, " ".join(principal.actors)))
+    return named

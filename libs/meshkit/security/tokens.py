@@ -22,6 +22,7 @@ TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - the `typ` of a token, not one
 REQUIRED_CLAIMS: Final = ["iss", "aud", "exp", "iat", "sub", "tenant", "scope"]
 
 _REMEMBERED = 4096
+_REMEMBERED_HEADERS = 64
 
 KeySource = Callable[[], Awaitable[Mapping[str, Ed25519PublicKey]]]
 """Fetches the public keys by key id."""
@@ -115,6 +116,7 @@ class TokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._verified: dict[str, Principal] = {}
+        self._key_ids: dict[str, str] = {}
 
     async def verify(self, credential: str) -> Principal:
         """Return whom the token speaks for; a good token is remembered until it expires.
@@ -144,9 +146,14 @@ class TokenVerifier:
         self._verified[credential] = principal
 
     async def _check(self, credential: str) -> Principal:
-        key = await self._keys.get(self._key_id(credential))
+        header = credential.partition(".")[0]
+        # Alike in all tokens that a key has signed.
+        key_id = self._key_ids.get(header) or self._key_id(credential)
+        key = await self._keys.get(key_id)
         if key is None:
             raise _invalid()
+        if len(self._key_ids) < _REMEMBERED_HEADERS:
+            self._key_ids[header] = key_id
         try:
             claims = jwt.decode(
                 credential,

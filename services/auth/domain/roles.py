@@ -45,10 +45,33 @@ _OPERATED: Final = ("task:*", "agent:*", "tool:*", "invocation:*", "blob:*")
 BUILT_IN: Final[Mapping[str, Role]] = {
     role.name: role
     for role in (
-        Role("viewer", "Sees what goes on.", ("self:read", "self:update", *_READABLE)),
-        Role("analyst", "Sees and records figures.", ("invocation:*",), ("viewer",)),
-        Role("operator", "Works with tasks, agents and tools.", _OPERATED, ("analyst",)),
-        Role("admin", "May do anything within the tenant.", ("*",), ("operator",)),
+        Role(
+            "viewer",
+            "Sees what goes on.",
+            ("self:read", "self:update", *_READABLE),
+            rate_limit=RateLimit(100, 500),
+        ),
+        Role(
+            "analyst",
+            "Sees and records figures.",
+            ("invocation:*",),
+            ("viewer",),
+            RateLimit(200, 1000),
+        ),
+        Role(
+            "operator",
+            "Works with tasks, agents and tools.",
+            _OPERATED,
+            ("analyst",),
+            RateLimit(1000, 5000),
+        ),
+        Role(
+            "admin",
+            "May do anything within the tenant.",
+            ("*",),
+            ("operator",),
+            RateLimit(10_000, 20_000),
+        ),
         Role(
             "agent",
             "Does tasks, and creates some.",

@@ -12,7 +12,7 @@ from grpc import StatusCode, aio
 from meshkit.client import Channels
 from meshkit.errors import Unavailable
 from meshkit.interceptors.deadline import remaining_seconds
-from meshkit.security.principal import current_principal
+from meshkit.security.principal import Principal, acting_for, current_principal
 from meshkit.settings import PeerSettings
 from meshkit.telemetry.traces import current_trace
 from meshkit.testing.serving import Served
@@ -29,6 +29,7 @@ class Back:
 
     def __init__(self) -> None:
         self.callers: list[tuple[str, str, str | None]] = []
+        self.actors: list[tuple[str, ...]] = []
         self.traces: list[str] = []
         self.remaining: list[float] = []
 
@@ -36,6 +37,7 @@ class Back:
         caller, trace = current_principal(), current_trace()
         assert trace
         self.callers.append((caller.subject, caller.tenant, caller.actor))
+        self.actors.append(caller.actors)
         self.traces.append(trace.trace_id)
         self.remaining.append(remaining_seconds() or 0)
 
@@ -88,6 +90,15 @@ async def test_a_call_made_on_its_own_is_the_services(
     assert back.callers == [("service:front", "mesh", None)]
     assert 0 < back.remaining[0] <= (7 if shape == "unary_unary" else 9)
     assert channels.to("registry") is channels.to("registry")
+
+
+async def test_who_acts_for_a_caller_is_named_from_service_to_service(
+    channels: Channels, back: Back
+) -> None:
+    person = Principal("user:1", "acme", (), actors=("key:agent", "key:other"))
+    with acting_for(person):
+        await say(channels.to("registry"), "unary_unary", "x")
+    assert back.actors == [("service:front", "key:agent", "key:other")]
 
 
 async def test_a_call_without_time_left_is_not_made(

@@ -106,7 +106,11 @@ def test_the_highest_limit_counts_and_the_nearest_inherited() -> None:
     assert book.rate_limit_of(["slow", "fast"]) == fast
     assert book.rate_limit_of(["heir"]) == slow
     assert book.rate_limit_of(["own"]) == slow
-    assert book.rate_limit_of(["viewer"]) is None
+    assert book.rate_limit_of(["agent"]) is None
+    tiers = [book.rate_limit_of([name]) for name in ("viewer", "analyst", "operator", "admin")]
+    known = [tier for tier in tiers if tier is not None]
+    assert len(set(known)) == 4
+    assert known == sorted(known)
 
 
 def test_a_role_can_not_inherit_itself_nor_what_is_not_there() -> None:
