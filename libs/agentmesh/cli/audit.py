@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
 import typer
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from rich.table import Table
 
 from agentmesh.audit import ChainBroken, Checkpoints, Proof, Verifier
+from agentmesh.cli.calling import run
 from agentmesh.cli.console import err, out, print_table
 from agentmesh.client.caller import Caller
 from agentmesh.connection import Connection
-from agentmesh.errors import MeshError
 from agentmesh.stack.errors import StackError
 from mesh.auth.v1 import (
     audit_pb2,
@@ -48,7 +47,7 @@ def list_records(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> None:
     """List what was decided, the latest first."""
-    records = _run(_latest(filter, limit))
+    records = run(_latest(filter, limit))
     if as_json:
         for record in records:
             _write(record)
@@ -66,7 +65,7 @@ def export(
     after: Annotated[int, typer.Option(min=0, help="Begin after the record of this place.")] = 0,
 ) -> None:
     """Print all records in their order, a JSON object a line."""
-    _run(_export(after))
+    run(_export(after))
 
 
 @audit.command("verify")
@@ -86,7 +85,7 @@ def verify(
     Computes every hash anew and checks each checkpoint of the mesh by its published keys.
     """
     try:
-        proof = _run(_verified(file))
+        proof = run(_verified(file))
     except ChainBroken as broken:
         err.print(f"The audit log is broken at record {broken.sequence}: {broken}.", markup=False)
         err.print("Whatever comes from this record on can't be trusted.")
@@ -221,18 +220,3 @@ def _row(record: audit_pb2.AuditRecord) -> tuple[str, ...]:
 def _write(record: audit_pb2.AuditRecord) -> None:
     text = MessageToJson(record, indent=None, always_print_fields_with_no_presence=True)
     sys.stdout.write(text + "\n")
-
-
-def _run(work: Coroutine[Any, Any, Result]) -> Result:
-    try:
-        return asyncio.run(work)
-    except MeshError as error:
-        raise StackError(str(error), _remedy(error)) from error
-
-
-def _remedy(error: MeshError) -> str:
-    if error.code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return "use a key that holds audit:read: set AGENTMESH_API_KEY"
-    if error.is_transient:
-        return "see whether the mesh is up, or set AGENTMESH_URL to where it is"
-    return "correct the command and try again"

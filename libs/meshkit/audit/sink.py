@@ -30,14 +30,15 @@ class AuthSink:
         Raises:
             DomainError: Auth refuses them or can't be reached.
         """
-        request = audit_service_pb2.RecordAuditRequest(records=[_message(each) for each in records])
+        request = audit_service_pb2.RecordAuditRequest(records=map(record_to_proto, records))
         try:
             await self._stub.RecordAudit(request)
         except aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
 
-def _message(record: Record) -> audit_pb2.AuditRecord:
+def record_to_proto(record: Record) -> audit_pb2.AuditRecord:
+    """Encode a record that has no place in a chain yet."""
     return audit_pb2.AuditRecord(
         id=str(record.id),
         tenant=record.tenant,

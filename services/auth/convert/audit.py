@@ -8,15 +8,15 @@ from uuid import UUID
 
 from mesh.auth.v1 import audit_pb2
 from meshkit.audit.record import Decision, Record
+from meshkit.audit.sink import record_to_proto
 from meshkit.errors import InvalidArgument
 from meshkit.timestamps import from_timestamp, to_timestamp
 from services.auth.domain.audit import Checkpoint, Link
 
-_TO_PROTO: Final = {
-    Decision.ALLOWED: audit_pb2.AuditRecord.DECISION_ALLOWED,
-    Decision.DENIED: audit_pb2.AuditRecord.DECISION_DENIED,
+_DECISIONS: Final = {
+    audit_pb2.AuditRecord.DECISION_ALLOWED: Decision.ALLOWED,
+    audit_pb2.AuditRecord.DECISION_DENIED: Decision.DENIED,
 }
-_FROM_PROTO: Final = {value: decision for decision, value in _TO_PROTO.items()}
 
 
 def records_from_proto(messages: Sequence[audit_pb2.AuditRecord]) -> list[Record]:
@@ -32,7 +32,7 @@ def _record(message: audit_pb2.AuditRecord, path: str) -> Record:
     time = from_timestamp(message, "time", path=f"{path}.time")
     if time is None:
         raise InvalidArgument("Say when it was decided.", field=f"{path}.time")
-    decision = _FROM_PROTO.get(message.decision)
+    decision = _DECISIONS.get(message.decision)
     if decision is None:
         raise InvalidArgument("Say what was decided.", field=f"{path}.decision")
     return Record(
@@ -53,23 +53,9 @@ def _record(message: audit_pb2.AuditRecord, path: str) -> Record:
 
 def link_to_proto(link: Link) -> audit_pb2.AuditRecord:
     """Encode a record in its place."""
-    record = link.record
-    return audit_pb2.AuditRecord(
-        id=str(record.id),
-        tenant=record.tenant,
-        time=to_timestamp(record.time),
-        subject=record.subject,
-        actor=record.actor,
-        method=record.method,
-        resource=record.resource,
-        decision=_TO_PROTO[record.decision],
-        reason=record.reason,
-        request_id=record.request_id,
-        address=record.address,
-        service=record.service,
-        sequence=link.sequence,
-        hash=link.hash,
-    )
+    message = record_to_proto(link.record)
+    message.sequence, message.hash = link.sequence, link.hash
+    return message
 
 
 def checkpoint_to_proto(checkpoint: Checkpoint) -> audit_pb2.AuditCheckpoint:
