@@ -30,6 +30,7 @@ from services.auth.settings import AuthSettings
 from services.auth.usecases.accounts import Accounts
 from services.auth.usecases.audit import AuditLog, Checkpoints
 from services.auth.usecases.credentials import ServiceCredentials
+from services.auth.usecases.key_uses import CountedKeys
 from services.auth.usecases.keys import ApiKeys
 from services.auth.usecases.limits import Overrides, RateLimits
 from services.auth.usecases.permissions import Permissions
@@ -89,7 +90,8 @@ class Replica:
             database, self.tokens.sign_text, interval=settings.audit_checkpoint_interval
         )
         self.own_verifier = OwnVerifier(self.tokens, self.revocations, identity)
-        self.verifier = Verifier(tokens=self.own_verifier.tokens, api_keys=self.api_keys)
+        self.counted_keys = CountedKeys(self.api_keys)
+        self.verifier = Verifier(tokens=self.own_verifier.tokens, api_keys=self.counted_keys)
 
     async def prepare(self) -> None:
         """Make what there must be before the first call.
@@ -118,6 +120,7 @@ class Replica:
             *self.revocations.background(),
             self.own_verifier.run(),
             self.tokens.run(),
+            self.counted_keys.run(),
             self.checkpoints.run(),
             self.rate_limits.run(),
             self.accounts.leftovers.run(),

@@ -171,6 +171,13 @@ async def test_uses_are_counted_in_batches(
     assert abs((seen.last_used_time.ToDatetime(UTC) - datetime.now(UTC)).total_seconds()) < 60
 
 
+async def test_uses_at_auth_itself_are_counted_too(auth: Replica, admin: AuthServiceStub) -> None:
+    me = await admin.WhoAmI(auth_service_pb2.WhoAmIRequest())
+    await auth.counted_keys.store()
+    wanted = auth_service_pb2.GetApiKeyRequest(api_key_id=me.credential_id)
+    assert (await admin.GetApiKey(wanted)).use_count == 1
+
+
 async def test_an_agent_acts_for_a_principal(
     auth: Replica, admin: AuthServiceStub, served: Served, service: Identity
 ) -> None:
