@@ -63,7 +63,7 @@ async def test_keys_are_made_once_and_kept_closed(tmp_path: Path, standins: Stan
             assert stack.first_start is expected_first
             assert stack.admin_key == "mesh_admin"
     made = [line for line in standins.history() if "create-key" in line]
-    assert made[0] == "auth create-key --name admin --role admin"
+    assert made[0] == "auth create-key --name admin --role admin --role platform"
     assert sorted(made[1:]) == [
         f"auth create-key --name service-{name} --role service --subject service:{name}"
         for name in sorted(set(SERVICES) - {"auth"})
