@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import jwt
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from jwt.utils import base64url_decode
 
 from meshkit.clock import Clock, SystemClock
 from meshkit.errors import DomainError, Unauthenticated, Unavailable
@@ -147,15 +150,52 @@ class TokenVerifier:
 
     async def _check(self, credential: str) -> Principal:
         header = credential.partition(".")[0]
-        # Alike in all tokens that a key has signed.
-        key_id = self._key_ids.get(header) or self._key_id(credential)
+        # Alike in all tokens that a key has signed, and checked already.
+        known = self._key_ids.get(header)
+        key_id = known or self._key_id(credential)
         key = await self._keys.get(key_id)
         if key is None:
             raise _invalid()
-        if len(self._key_ids) < _REMEMBERED_HEADERS:
-            self._key_ids[header] = key_id
+        claims = self._plain_claims(credential, key) if known else None
+        if claims is None:
+            claims = self._claims(credential, key)
+            if len(self._key_ids) < _REMEMBERED_HEADERS:
+                self._key_ids[header] = key_id
         try:
-            claims = jwt.decode(
+            return _principal(claims)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _invalid() from error
+
+    def _plain_claims(self, credential: str, key: Ed25519PublicKey) -> dict[str, Any] | None:
+        """Return the claims of a token whose header is known for good, if they are as auth's are.
+
+        It takes half as long as the library, which is asked of all others.
+
+        Raises:
+            Unauthenticated: The signature is wrong.
+        """
+        signed, _, signature = credential.rpartition(".")
+        try:
+            key.verify(base64url_decode(signature), signed.encode())
+            claims = json.loads(base64url_decode(signed.partition(".")[2]))
+        except InvalidSignature as error:
+            raise _invalid() from error
+        except ValueError:
+            return None
+        usual = (
+            isinstance(claims, dict)
+            and "nbf" not in claims
+            and claims.keys() >= set(REQUIRED_CLAIMS)
+            and claims["iss"] == self._issuer
+            and claims["aud"] == self._audience
+            and type(claims["exp"]) is int
+            and claims["exp"] > self._clock.now().timestamp()
+        )
+        return claims if usual else None
+
+    def _claims(self, credential: str, key: Ed25519PublicKey) -> dict[str, Any]:
+        try:
+            claims: dict[str, Any] = jwt.decode(
                 credential,
                 key,
                 algorithms=[ALGORITHM],
@@ -166,10 +206,7 @@ class TokenVerifier:
             )
         except jwt.PyJWTError as error:
             raise _invalid() from error
-        try:
-            return _principal(claims)
-        except (KeyError, TypeError, ValueError) as error:
-            raise _invalid() from error
+        return claims
 
     def _key_id(self, credential: str) -> str:
         try:
