@@ -21,6 +21,8 @@ _SHORTEST = 0.005
 _LOCKED_SECONDS = 0.05
 # By so much less than should have passed, the database's clock was set back.
 _SETBACK_SECONDS = 1.0
+# Of a lease, after which whoever lives has renewed it by the clock as it is now.
+_SETTLING_SHARE = 1.5
 
 NextDue = Callable[[], Awaitable[tuple[datetime | None, datetime]]]
 """Returns when something is next due, if ever, and the time now, both by the database's clock."""
@@ -50,7 +52,7 @@ class Clockwork:
         self._backoff = backoff
         self._interval = interval
         self._bring_near = bring_near
-        self._lease = lease
+        self._settling = _SETTLING_SHARE * lease
         self._read: tuple[float, datetime] | None = None
         self._setback_at: float | None = None
         self._woken = asyncio.Event()
@@ -86,7 +88,8 @@ class Clockwork:
         """Read what is due when, and have an eye on the clock that says so.
 
         A lease that was given by a clock that has been set back since lies so much further
-        off. Whoever lives has renewed it within a lease's length; the others are cut short.
+        off. Whoever lives has renewed it within a lease's length, from when the writer, who
+        reads the clock once a second, has seen it too; the others are cut short.
         """
         asked = time.monotonic()
         due, now = await self._next_due()
@@ -97,7 +100,7 @@ class Clockwork:
                 log.warning("the database's clock was set back", seconds=round(behind, 1))
                 self._setback_at = asked
         self._read = time.monotonic(), now
-        if self._setback_at is not None and asked - self._setback_at > self._lease:
+        if self._setback_at is not None and asked - self._setback_at > self._settling:
             changed = await self._bring_near()
             self._setback_at = None
             log.warning("brought near what the clock had left behind", changed=changed)
