@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ class Operator:
     def __init__(self, mesh: RunningMesh, http: httpx.AsyncClient) -> None:
         self._mesh = mesh
         self._http = http
+        self.admin_key = mesh.admin_key
 
     async def types(self, *arguments: str, exits: int = 0) -> str:
         """Run a command; return what it prints."""
@@ -144,6 +146,14 @@ async def test_a_user_is_invited_signs_in_and_is_disabled(
     refreshed = await http.post("/auth/refresh", json={"refreshToken": pair["refreshToken"]})
     token = refreshed.json()["accessToken"]
     assert (await operator.gets(token, "/auth/whoami")).json()["subject"] == subject
+    # The token that was replaced before the last one ends the session.
+    again = await http.post(
+        "/auth/refresh", json={"refreshToken": refreshed.json()["refreshToken"]}
+    )
+    assert again.status_code == 200
+    reused = await http.post("/auth/refresh", json={"refreshToken": pair["refreshToken"]})
+    assert reused.status_code == 401
+    await _is_on_record(operator, subject)
     disabled = await operator.posts(admin, f"/users/{invited['user']['id']}:disable")
     assert disabled.json()["state"] == "STATE_DISABLED"
 
@@ -152,6 +162,25 @@ async def test_a_user_is_invited_signs_in_and_is_disabled(
         return {answer.status_code for answer in answers} == {401}
 
     await until_true(is_refused_everywhere)
+
+
+async def _is_on_record(operator: Operator, subject: str) -> None:
+    """Wait until what a user did is on record, and a stranger's attempt in another log."""
+    own = f'subject = "{subject}"'
+    wanted = ("ResetPassword ALLOWED", "Login ALLOWED", "Login DENIED", "RefreshToken DENIED")
+
+    async def is_there() -> bool:
+        log = await operator.types("audit", "list", "--filter", own, "--limit", "200", "--json")
+        seen = {_act(json.loads(line)) for line in log.splitlines()}
+        nobodys = await operator.gets(operator.admin_key, "/auditRecords", **{"x-mesh-tenant": ""})
+        strangers = {_act(each) for each in nobodys.json().get("auditRecords", ())}
+        return seen.issuperset(wanted) and "Login DENIED" in strangers
+
+    await until_true(is_there)
+
+
+def _act(record: dict[str, str]) -> str:
+    return f"{record['method'].rpartition('/')[2]} {record['decision'].rpartition('_')[2]}"
 
 
 async def test_another_tenant_is_entered_by_who_may_and_that_is_on_record(

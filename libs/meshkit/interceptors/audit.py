@@ -41,8 +41,11 @@ class Audit(Interceptor):
     recorded all the same; and of those that are refused to a caller as not permitted, the
     first in a minute for each subject, method and cause.
 
-    Not recorded are calls that nothing was decided about: those without a good credential,
-    unless the method is public, or anybody could fill the log; those of a public method that
+    Of the refusals by a public method for which no user is known, the first in a minute is
+    recorded for each address, method and cause, or anybody could fill the log.
+
+    Not recorded are calls that nothing was decided about: those without a good credential
+    of a method that is not public; those of a public method that
     failed otherwise; and those that broke off before they were admitted. Of the calls that a
     rate limit refuses, the first in a minute is recorded for each subject and method.
     """
@@ -100,7 +103,7 @@ class Audit(Interceptor):
 
     def _put_failure(self, entry: _Entry, error: BaseException) -> None:
         if isinstance(error, Unauthenticated | PermissionDenied):
-            if entry.call.principal is not None or entry.rule.public:
+            if entry.knows_who or (entry.rule.public and self._is_first(entry.call, error)):
                 entry.put(Decision.DENIED, _refusal(error))
         elif isinstance(error, ResourceExhausted) and not entry.decided:
             if self._is_first(entry.call, error):
@@ -109,7 +112,8 @@ class Audit(Interceptor):
             entry.put(Decision.ALLOWED, f"{entry.grounds}; {_failure(error)}")
 
     def _is_first(self, call: Call, error: DomainError) -> bool:
-        caller = (call.principal.subject if call.principal else "", call.method, error.reason)
+        who = call.principal.subject if call.principal else _address(call)
+        caller = (who, call.method, error.reason)
         first = caller not in self._limited
         if first:
             self._limited[caller] = None
@@ -134,6 +138,11 @@ class _Entry:
     def grounds(self) -> str:
         """Why the call is allowed."""
         return "public" if self.rule.public else f"held {self.rule.permission}"
+
+    @property
+    def knows_who(self) -> bool:
+        """Whether it is known who calls, or as whom somebody tries to."""
+        return self.call.principal is not None or self._notes.subject is not None
 
     @property
     def decided(self) -> bool:

@@ -105,8 +105,9 @@ class UserServicer(user_service_pb2_grpc.UserServiceServicer):
         self, request: user_service_pb2.CreatePasswordResetRequest, context: Context
     ) -> user_service_pb2.CreatePasswordResetResponse:
         """Make a token to choose a new password with."""
-        tenant = current_principal().tenant
-        token, expiry = await self._passwords.create_reset(tenant, UUID(request.user_id))
+        token, expiry = await self._passwords.create_reset(
+            current_principal(), UUID(request.user_id)
+        )
         return user_service_pb2.CreatePasswordResetResponse(
             reset_token=token, expire_time=to_timestamp(expiry)
         )

@@ -35,6 +35,16 @@ class Permissions(Protocol):
         ...
 
 
+class Covering(Protocol):
+    """Holds what a subject may do against what somebody else may."""
+
+    async def check_covers(
+        self, connection: AsyncConnection, caller: Principal, subject: str, field: str
+    ) -> None:
+        """Raise PermissionNotHeld if the subject may do what the caller may not."""
+        ...
+
+
 class Revocations(Protocol):
     """Has access tokens refused before they expire."""
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from meshkit.database.engine import Database
 from services.auth.secrets import MasterKey
 from services.auth.settings import AuthSettings
-from services.auth.usecases.access import AccessTokens, Permissions, Revocations, TokenSigner
+from services.auth.usecases.access import (
+    AccessTokens,
+    Covering,
+    Permissions,
+    Revocations,
+    TokenSigner,
+)
 from services.auth.usecases.attempts import SignInAttempts
 from services.auth.usecases.endings import SessionEndings
 from services.auth.usecases.hashing import PasswordHasher
@@ -15,6 +23,10 @@ from services.auth.usecases.refresh_tokens import RefreshTokens
 from services.auth.usecases.sessions import Sessions
 from services.auth.usecases.sign_in import SignIns
 from services.auth.usecases.users import Users
+
+
+class UserPermissions(Permissions, Covering, Protocol):
+    """All that is to be known of what users may do."""
 
 
 class Accounts:
@@ -27,7 +39,7 @@ class Accounts:
         settings: AuthSettings,
         *,
         signer: TokenSigner,
-        permissions: Permissions,
+        permissions: UserPermissions,
         revocations: Revocations,
     ) -> None:
         hasher = PasswordHasher(settings)
@@ -37,7 +49,13 @@ class Accounts:
         refresh_tokens = RefreshTokens(master)
         self.users = Users(database, master, endings, settings)
         self.passwords = Passwords(
-            database, hasher, attempts, endings, master=master, settings=settings
+            database,
+            hasher,
+            attempts,
+            endings,
+            permissions=permissions,
+            master=master,
+            settings=settings,
         )
         self.sign_ins = SignIns(
             database, hasher, attempts, access, refresh_tokens=refresh_tokens, settings=settings

@@ -95,12 +95,7 @@ class ApiKeys:
             PermissionDenied: It may act in other tenants, and the caller in not just any.
             InvalidArgument: The expiry lies in the past.
         """
-        if wanted.tenants and not caller.may(_ANY_TENANT):
-            raise PermissionDenied(
-                f"To let a key act in other tenants takes the permission {_ANY_TENANT}.",
-                field="api_key.tenants",
-                metadata={"permission": _ANY_TENANT},
-            )
+        _check_tenants(caller, wanted.tenants, "api_key.tenants")
         return await self.issue(caller.tenant, wanted, caller.subject, caller=caller)
 
     async def issue(
@@ -128,7 +123,8 @@ class ApiKeys:
 
         Raises:
             ApiKeyNotFound: There is none, or it has ended.
-            RoleNotHeld: It allows more than the caller holds.
+            RoleNotHeld, PermissionNotHeld, PermissionDenied: It allows more than the caller
+                holds, by its roles, by those bound to its subject, or in other tenants.
         """
 
         async def work(connection: AsyncConnection) -> tuple[ApiKey, str]:
@@ -138,6 +134,9 @@ class ApiKeys:
                 raise ApiKeyNotFound
             book = await self._permissions.book(connection, caller.tenant)
             check_grant(book, caller, old.roles, "api_key_id")
+            # The new one's secret is the caller's to use, with all that goes with its subject.
+            await self._permissions.check_covers(connection, caller, old.subject, "api_key_id")
+            _check_tenants(caller, old.tenants, "api_key_id")
             made = await self._insert(connection, caller.tenant, _like(old), caller.subject)
             if grace > timedelta(0):
                 await store.end_key_at(connection, caller.tenant, key_id, now + grace)
@@ -257,6 +256,15 @@ class ApiKeys:
         )
         await store.insert_api_key(connection, key, self._master.digest(secret))
         return key, secrets.compose(self._environment, key.id, secret)
+
+
+def _check_tenants(caller: Principal, tenants: Sequence[str], field: str) -> None:
+    if tenants and not caller.may(_ANY_TENANT):
+        raise PermissionDenied(
+            f"To let a key act in other tenants takes the permission {_ANY_TENANT}.",
+            field=field,
+            metadata={"permission": _ANY_TENANT},
+        )
 
 
 def _like(old: ApiKey) -> NewKey:

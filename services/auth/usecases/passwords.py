@@ -8,10 +8,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.audit import note
 from meshkit.database.engine import Database
 from meshkit.security.principal import Principal
 from services.auth import secrets
-from services.auth.domain.users import User, UserState, user_of
+from services.auth.domain.users import User, UserState, subject_of, user_of
 from services.auth.errors import (
     NotAUser,
     PasswordTokenRefused,
@@ -24,6 +25,7 @@ from services.auth.settings import AuthSettings
 from services.auth.store import password_tokens as token_store
 from services.auth.store import users as store
 from services.auth.store.keys import now
+from services.auth.usecases.access import Covering
 from services.auth.usecases.attempts import SignInAttempts
 from services.auth.usecases.endings import SessionEndings
 from services.auth.usecases.hashing import PasswordHasher
@@ -48,10 +50,12 @@ class Passwords:
         attempts: SignInAttempts,
         endings: SessionEndings,
         *,
+        permissions: Covering,
         master: MasterKey,
         settings: AuthSettings,
     ) -> None:
         self._database = database
+        self._permissions = permissions
         self._master = master
         self._hasher = hasher
         self._attempts = attempts
@@ -88,20 +92,22 @@ class Passwords:
             raise PasswordWrong
         log.info("password changed", user_id=str(user.id))
 
-    async def create_reset(self, tenant: str, user_id: UUID) -> tuple[str, datetime]:
+    async def create_reset(self, caller: Principal, user_id: UUID) -> tuple[str, datetime]:
         """Make a token for a user of the tenant, and void those before; return when it expires.
 
         Raises:
             UserNotFound: There is no such user.
+            PermissionNotHeld: The user may do what the caller may not, who could sign in as it.
             UserDisabled: It may not sign in.
         """
         token = new_password_token()
         digest = self._master.digest(token)
 
         async def work(connection: AsyncConnection) -> datetime:
-            user = await store.lock_user(connection, tenant, user_id)
+            user = await store.lock_user(connection, caller.tenant, user_id)
             if user is None:
                 raise UserNotFound
+            await self._permissions.check_covers(connection, caller, subject_of(user_id), "user_id")
             if user.state is UserState.DISABLED:
                 raise UserDisabled
             expiry = await now(connection) + self._lifetime
@@ -128,6 +134,7 @@ class Passwords:
             user = user_id and await store.set_password(connection, user_id, hashed)
             if not user:
                 return None
+            note(subject=subject_of(user.id), tenant=user.tenant)
             await self._attempts.forget(connection, user.email)
             await self._endings.end_all(connection, user.tenant, user.id)
             return user

@@ -16,7 +16,7 @@ from meshkit.limits.rate import RateLimit
 from meshkit.security.permissions import allows
 from meshkit.security.principal import Principal
 from services.auth.domain.roles import BUILT_IN, Binding, Grant, RoleBook, narrowed
-from services.auth.errors import SubjectNotFound
+from services.auth.errors import PermissionNotHeld, SubjectNotFound
 from services.auth.store import keys as key_store
 from services.auth.store import limits as limit_store
 from services.auth.store import roles as store
@@ -110,6 +110,18 @@ class Permissions:
             credential_id=credential_id,
             rate_limit=held.rate_limit,
         )
+
+    async def check_covers(
+        self, connection: AsyncConnection, caller: Principal, subject: str, field: str
+    ) -> None:
+        """Refuse to hand out what makes one a subject whose bindings allow more than one holds.
+
+        Raises:
+            PermissionNotHeld: The caller lacks one of the subject's permissions.
+        """
+        for permission in (await self.held(connection, caller.tenant, subject)).permissions:
+            if not caller.may(permission):
+                raise PermissionNotHeld(permission, field)
 
     async def check(self, caller: Principal, subject: str, wanted: Sequence[str]) -> list[bool]:
         """Tell of each permission whether a subject, the caller if it is empty, holds it.

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.audit import note
 from meshkit.database.engine import Database
 from meshkit.errors import DomainError, PermissionDenied
 from meshkit.paging import Keyset, KeysetPage, keyset_page
@@ -88,6 +89,7 @@ class Sessions:
         async def work(connection: AsyncConnection) -> None:
             session = await store.get_session(connection, presented.session_id)
             if session is not None:
+                _note(session)
                 await self._endings.end(connection, session)
 
         await self._database.transaction(work)
@@ -144,6 +146,8 @@ class Sessions:
     ) -> Session | DomainError:
         """Return the session as a refresh would leave it, or why there can be none."""
         session = await store.get_session(connection, session_id)
+        if session is not None:
+            _note(session)
         moment = await now(connection)
         if session is None or not session.goes_on_at(moment):
             return _refusal(session)
@@ -171,6 +175,10 @@ class Sessions:
         rotated = family.exchanged(presented.digest, successor.digest, moment)
         await store.rotate(connection, session, rotated)
         return session
+
+
+def _note(session: Session) -> None:
+    note(subject=subject_of(session.user_id), tenant=session.tenant, resource=str(session.id))
 
 
 def _refusal(session: Session | None) -> DomainError:

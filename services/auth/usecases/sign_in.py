@@ -7,10 +7,11 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.audit import note
 from meshkit.database.engine import Database
 from meshkit.ids import uuid7
 from services.auth.domain.sessions import Family, Session, SessionLimits
-from services.auth.domain.users import User
+from services.auth.domain.users import User, subject_of
 from services.auth.errors import SignInBusy, SignInRefused
 from services.auth.settings import AuthSettings
 from services.auth.store import sessions as session_store
@@ -56,6 +57,8 @@ class SignIns:
         """
         await self._attempts.check(email)
         user = await self._database.read(lambda tx: store.find_user(tx, email))
+        if user is not None:
+            note(subject=subject_of(user.id), tenant=user.tenant)
         verified = None if user is None else user.usable_hash
         if not await self._hasher.verify(verified, password) or user is None or verified is None:
             await self._attempts.fail(email)

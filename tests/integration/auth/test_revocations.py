@@ -156,6 +156,28 @@ async def test_a_key_that_is_rerolled_has_its_grace(auth: Replica, admin: AuthSe
         await admin.RerollApiKey(at_once)
 
 
+async def test_nobody_rerolls_a_key_that_may_do_more(auth: Replica, served: Served) -> None:
+    token = await auth.sign({"scope": "key:create self:read task:read"})
+    maker = AuthServiceStub(served.channel(token))
+    roles = RoleServiceStub(served.channel(await auth.key("admin")))
+    await roles.CreateRole(
+        role_service_pb2.CreateRoleRequest(
+            role=role_pb2.Role(name="reader", permissions=["task:read"])
+        )
+    )
+    plain, bound = await auth.key("reader"), await auth.key("reader")
+    roaming = await auth.key("reader", tenants=("umbrella",))
+    binding = role_pb2.RoleBinding(subject=f"key:{id_of(bound)}", role="admin")
+    await roles.CreateRoleBinding(role_service_pb2.CreateRoleBindingRequest(role_binding=binding))
+    refused = ((bound, "ROLE_NOT_HELD"), (roaming, "PERMISSION_DENIED"))
+    for key, reason in refused:
+        with refusal(StatusCode.PERMISSION_DENIED, reason, "api_key_id"):
+            await maker.RerollApiKey(auth_service_pb2.RerollApiKeyRequest(api_key_id=id_of(key)))
+        # It still works, for nothing has happened.
+        await auth.verifier.verify(key)
+    await maker.RerollApiKey(auth_service_pb2.RerollApiKeyRequest(api_key_id=id_of(plain)))
+
+
 async def test_uses_are_counted_in_batches(
     auth: Replica, admin: AuthServiceStub, service: Identity
 ) -> None:
