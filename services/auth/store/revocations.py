@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Interval, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.auth.domain.revocations import Revocation
+from meshkit.security.revocations import Revocation
 
 CHANNEL: Final = "revoked"
 """Channel on which each revocation is notified, at the commit: `<time> <credential>`."""

@@ -45,14 +45,6 @@ class Covering(Protocol):
         ...
 
 
-class Revocations(Protocol):
-    """Has access tokens refused before they expire."""
-
-    async def revoke(self, connection: AsyncConnection, tenant: str, credential: str) -> None:
-        """Have all that was got with a session refused, once the transaction is committed."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a sign-in comes from: network address and program; each may be empty."""

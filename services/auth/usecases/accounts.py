@@ -11,7 +11,6 @@ from services.auth.usecases.access import (
     AccessTokens,
     Covering,
     Permissions,
-    Revocations,
     TokenSigner,
 )
 from services.auth.usecases.attempts import SignInAttempts
@@ -20,6 +19,7 @@ from services.auth.usecases.hashing import PasswordHasher
 from services.auth.usecases.leftovers import Leftovers
 from services.auth.usecases.passwords import Passwords
 from services.auth.usecases.refresh_tokens import RefreshTokens
+from services.auth.usecases.revocations import Revocations
 from services.auth.usecases.sessions import Sessions
 from services.auth.usecases.sign_in import SignIns
 from services.auth.usecases.users import Users

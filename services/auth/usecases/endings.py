@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.auth.domain.sessions import Session
 from services.auth.store import sessions as store
-from services.auth.usecases.access import Revocations
+from services.auth.usecases.revocations import Revocations
 
 
 class SessionEndings:

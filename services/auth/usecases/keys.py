@@ -6,7 +6,6 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -25,25 +24,12 @@ from services.auth.errors import ApiKeyNotFound
 from services.auth.secrets import MasterKey
 from services.auth.store import keys as store
 from services.auth.usecases.permissions import Permissions
+from services.auth.usecases.revocations import Revocations
 from services.auth.usecases.roles import check_grant
 
 log = structlog.get_logger()
 
 _ANY_TENANT = "mesh:tenants"
-
-
-class Revoking(Protocol):
-    """Tells verifiers that a credential has ended."""
-
-    async def revoke(self, connection: AsyncConnection, tenant: str, credential: str) -> None:
-        """Revoke a key by its id, with the transaction."""
-        ...
-
-    async def tell_of_change(
-        self, connection: AsyncConnection, tenant: str, credential: str
-    ) -> None:
-        """Have a subject's permissions be asked for anew."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +60,7 @@ class ApiKeys:
         database: Database,
         master: MasterKey,
         permissions: Permissions,
-        revocations: Revoking,
+        revocations: Revocations,
         *,
         environment: str,
         ids: IdSource = uuid7,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,21 +17,12 @@ from services.auth.domain.limits import Override
 from services.auth.errors import SubjectNotFound
 from services.auth.store import keys
 from services.auth.store import limits as store
+from services.auth.usecases.revocations import Revocations
 
 log = structlog.get_logger()
 
 _STEP_SECONDS: Final = 0.1
 _WALK_SECONDS: Final = 60.0
-
-
-class Changes(Protocol):
-    """Tells verifiers what they have to ask for anew."""
-
-    async def tell_of_change(
-        self, connection: AsyncConnection, tenant: str, credential: str
-    ) -> None:
-        """Have what is known of a subject be forgotten everywhere, with the transaction."""
-        ...
 
 
 async def override_of(connection: AsyncConnection, tenant: str, subject: str) -> RateLimit | None:
@@ -83,7 +74,7 @@ class RateLimits:
 class Overrides:
     """Keeps the limits of single subjects."""
 
-    def __init__(self, database: Database, changes: Changes) -> None:
+    def __init__(self, database: Database, changes: Revocations) -> None:
         self._database = database
         self._changes = changes
 

@@ -15,11 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit.database.engine import Database
 from meshkit.database.notifications import Notifications
 from meshkit.errors import DomainError
-from meshkit.security import revocations as verifiers
-from meshkit.security.revocations import Revoked
+from meshkit.security.revocations import Revocation, Revoked
 from meshkit.security.tokens import PublicKeys, TokenVerifier
 from meshkit.settings import IdentitySettings
-from services.auth.domain.revocations import Revocation
 from services.auth.store import revocations as store
 
 log = structlog.get_logger()
@@ -152,10 +150,7 @@ class OwnVerifier:
             try:
                 async with aclosing(self._revocations.follow()) as parts:
                     async for revocations in parts:
-                        self._revoked.take(
-                            verifiers.Revocation(each.credential, each.not_before)
-                            for each in revocations
-                        )
+                        self._revoked.take(revocations)
             except DomainError as error:
                 log.warning("can't read what was revoked", cause=error.message)
             await asyncio.sleep(_RETRY_SECONDS)

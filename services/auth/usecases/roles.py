@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -27,24 +26,15 @@ from services.auth.errors import (
 )
 from services.auth.store import keys as key_store
 from services.auth.store import roles as store
+from services.auth.usecases.revocations import Revocations
 
 log = structlog.get_logger()
-
-
-class Changes(Protocol):
-    """Tells verifiers that somebody may do something else than before."""
-
-    async def tell_of_change(
-        self, connection: AsyncConnection, tenant: str, credential: str
-    ) -> None:
-        """Have a subject's or a tenant's permissions be asked for anew."""
-        ...
 
 
 class Roles:
     """Makes, shows and changes a tenant's roles, and gives them to users and keys."""
 
-    def __init__(self, database: Database, changes: Changes, *, ids: IdSource = uuid7) -> None:
+    def __init__(self, database: Database, changes: Revocations, *, ids: IdSource = uuid7) -> None:
         self._database = database
         self._changes = changes
         self._ids = ids

@@ -18,10 +18,10 @@ from meshkit.database.engine import Database
 from meshkit.errors import Unauthenticated
 from meshkit.security.identity import Identity
 from meshkit.security.principal import Principal
+from meshkit.security.revocations import Revocation
 from meshkit.settings import IdentitySettings, PeerSettings
 from meshkit.testing.refusals import refusal
 from meshkit.testing.serving import Served, serving_all
-from services.auth.domain.revocations import Revocation
 from tests.integration.auth.replicas import Replica, replica
 from tests.waiting import until_true
 
